@@ -55,7 +55,7 @@ def get_device(
     best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     return torch.device(device or best)
 
-# %% ../nbs/0_foundations/00_core.ipynb #d553591c
+# %% ../nbs/0_foundations/00_core.ipynb #4426b03f
 def progress(
     it,                  # anything with a length
     comment:str='',      # what is going on
@@ -65,6 +65,7 @@ def progress(
     from fastprogress.fastprogress import progress_bar
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     visible = show and (sys.stdout.isatty() or type(shell).__name__ == 'ZMQInteractiveShell')
+    if not visible: return it
     bar = progress_bar(it, total=len(it), display=visible); bar.comment = comment
     return bar
 
@@ -191,7 +192,7 @@ def _differs(old, new):
             k, a, b = f'{k} {q}', a.get(q), b.get(q)
         return f'{k} is {a!r:.60} there and {b!r:.60} here'
 
-# %% ../nbs/0_foundations/00_core.ipynb #804ef837
+# %% ../nbs/0_foundations/00_core.ipynb #b574e0b1
 class SetWriter:
     "Writes a set class by class into a folder, and picks up where an earlier run of the same job stopped"
     def __init__(self,
@@ -202,28 +203,30 @@ class SetWriter:
         self.out, self.info, self.classes, self.folders = Path(out), info, classes, class_folders(classes)
         self.parts, self.t0, self.done = self.out/'.parts', time.time(), {}
         if self.out.exists() and not self.out.is_dir(): raise DdnbError(f"{out} is a file; name a folder")
-        if self.out.exists() and any(self.out.iterdir()): return self._resume()
-        self.parts.mkdir(parents=True, exist_ok=True)
-        m = dict(schema=SCHEMA, complete=False, **self.info)
-        write_atomic(self.out/'dataset.json', _json(m | dict(sha256=_self_sha(m))))
+        if self.out.exists() and any(self.out.iterdir()): self._resume()
 
-# %% ../nbs/0_foundations/00_core.ipynb #ff1ce52a
+    def _begin(self):
+        self.parts.mkdir(parents=True, exist_ok=True)
+        if not (self.out/'dataset.json').exists(): self._manifest(dict(schema=SCHEMA, complete=False, **self.info))
+
+    def _manifest(self, m): write_atomic(self.out/'dataset.json', _json(m | dict(sha256=_self_sha(m))))
+
+# %% ../nbs/0_foundations/00_core.ipynb #5cad4bf5
 @patch
 def _resume(self:SetWriter):
     if not (self.out/'dataset.json').exists(): raise DdnbError(f"{self.out} holds other files and no dataset.json; choose another folder")
     m = read_manifest(self.out, unfinished=True)
     if d:=_differs(m, self.info): raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
-    self.parts.mkdir(exist_ok=True)
     if m['complete']: self._split(m)
     for f in sorted(self.parts.glob('*.json')):
         part = json.loads(f.read_text())
         if all(_intact(self.out/k, e) for k,e in part.items()): self.done[int(f.stem)] = part
 
-# %% ../nbs/0_foundations/00_core.ipynb #99404728
+# %% ../nbs/0_foundations/00_core.ipynb #843d25c2
 @patch
 def _split(self:SetWriter, m):
     "Take a finished set apart into classes again"
-    files, names = m['files'], {k: n for k,n in _TENSORS.items() if n in m['files']}
+    self._begin(); files, names = m['files'], {k: n for k,n in _TENSORS.items() if n in m['files']}
     if not all(_intact(self.out/n, files[n]) for n in names.values()): return
     tensors = {k: load_file(self.out/n)[k] for k,n in names.items()}
     labels = torch.tensor([e['label'] for e in files.values() if 'label' in e])
@@ -243,7 +246,7 @@ def _part(self:SetWriter, label, files, tensors):
     write_atomic(self.parts/f'{label}.json', _json(files))
     return files
 
-# %% ../nbs/0_foundations/00_core.ipynb #277f0ec5
+# %% ../nbs/0_foundations/00_core.ipynb #c8ad50b0
 @patch
 def put(self:SetWriter,
     label:int,                      # which class
@@ -253,7 +256,7 @@ def put(self:SetWriter,
 ):
     "Put one whole class on disk"
     folder, tmp, files = self.folders[label], self.out/f'.tmp-{label}', {}
-    shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir()
+    self._begin(); shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir()
     for i,img in enumerate(images):
         name, seed = f'{i:0{max(5, len(str(len(images))))}d}.png', rng(self.info.get('seed') or 0, label, i).initial_seed()
         files[f'{folder}/{name}'] = dict(label=label, index=i, seed=seed, **write_atomic(tmp/name, _png(_pil(img))))
@@ -264,7 +267,7 @@ def put(self:SetWriter,
 # %% ../nbs/0_foundations/00_core.ipynb #034dc2f3
 def _versions(): return {p: next((d.version for d in distributions(name=p)), None) for p in ('ddnb', 'torch', 'diffusers')}
 
-# %% ../nbs/0_foundations/00_core.ipynb #8c3deb2f
+# %% ../nbs/0_foundations/00_core.ipynb #816ec495
 @patch
 def close(self:SetWriter)->DistilledSet:
     "Join the classes, write the manifest, and return the set as read back from disk"
@@ -278,8 +281,7 @@ def close(self:SetWriter)->DistilledSet:
     payload = [e['bytes'] for k,e in files.items() if (k.startswith('images.') if 'images.safetensors' in files else 'label' in e) or k == 'labels.safetensors']
     m['bits_per_class'] = 8*sum(payload)/len(self.classes)
     files['contact.png'] = write_atomic(self.out/'contact.png', _png(_read(self.out, m).contact_sheet()))
-    write_atomic(self.out/'dataset.json', _json(m | dict(sha256=_self_sha(m))))
-    shutil.rmtree(self.parts)
+    self._manifest(m); shutil.rmtree(self.parts, ignore_errors=True)
     return DistilledSet.load(self.out)
 
 # %% ../nbs/0_foundations/00_core.ipynb #12703f02
