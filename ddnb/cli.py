@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
         if m := re.match(r'unrecognized arguments: (--[\w-]+)', message): known(m[1], [o for a in self._actions for o in a.option_strings if o.startswith('--')], 'option')
         raise DdnbError(f"{message} (see {self.prog} --help)")
 
-# %% ../nbs/8_scale/00_cli.ipynb #e2628392
+# %% ../nbs/8_scale/00_cli.ipynb #443387f1
 def _distill(argv):
     if not argv or argv[0].startswith('-'): return _methods()
     fn = get_method(argv[0])
@@ -56,9 +56,10 @@ def _distill(argv):
     p.add_argument('--skip-bad', action='store_true', help='leave out files that are no images')
     p.add_argument('--evaluate', action='store_true', help='train judges on the set, and on random real images beside it')
     p.add_argument('--repeats', type=int, default=3, help='training runs of --evaluate')
+    p.add_argument('--epochs', type=int, help="epochs of --evaluate (default: the protocol's)")
     add_options(p, fn)
     opts = vars(p.parse_args(argv[1:]))
-    return _run(argv[0], fn, opts, *(opts.pop(k) for k in ('data', 'root', 'size', 'skip_bad', 'evaluate', 'repeats')))
+    return _run(argv[0], fn, opts, *(opts.pop(k) for k in ('data', 'root', 'size', 'skip_bad', 'evaluate', 'repeats', 'epochs')))
 
 # %% ../nbs/8_scale/00_cli.ipynb #70c42871
 def _methods():
@@ -75,12 +76,12 @@ def _load(fn, opts, data, root, size, skip_bad):
     d, opts['generator'] = open_inputs(d, opts.get('generator'), opts.get('device'), opts.get('dtype'))
     return d if d.size == opts['generator'].size else load_data(data, root, opts['generator'].size, skip_bad)
 
-# %% ../nbs/8_scale/00_cli.ipynb #3131af28
-def _run(method, fn, opts, data, root, size, skip_bad, evaluate, repeats):
+# %% ../nbs/8_scale/00_cli.ipynb #a79ef6fa
+def _run(method, fn, opts, data, root, size, skip_bad, evaluate, repeats, epochs):
     d = _load(fn, opts, data, root, size, skip_bad)
     s = fn(d, **opts)
     print(f"{s}, {s.bits_per_class:,.0f} bits per class" + (f", in {s.path} (contact sheet: {s.path}/contact.png)" if s.path else '; give --out to keep it'))
-    if evaluate: print(_compare({method: s}, d, repeats=repeats, device=opts.get('device')))
+    if evaluate: print(_compare({method: s}, d, repeats=repeats, device=opts.get('device'), epochs=epochs))
 def _compare(*a, **kw):
     from ddnb.evaluate import compare
     return compare(*a, **kw)

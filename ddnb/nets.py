@@ -97,19 +97,24 @@ def _build(cls, pretrained, kw, **fixed):
     extra = {k: v for k,v in kw.items() if k not in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir') and v is not None}
     return cls(**{k: v for k,v in fixed.items() if k != 'name'} | extra)
 
-# %% ../nbs/0_foundations/03_nets.ipynb #a63240c8
+# %% ../nbs/0_foundations/03_nets.ipynb #0027310b
 @register_model
-def convnet3(pretrained:bool=False, **kw)->ConvNet: return _build(ConvNet, pretrained, kw, name='convnet3', depth=3)
+def convnet3(pretrained:bool=False, **kw)->ConvNet:
+    "ConvNet-3: three blocks, for 32 pixels"; return _build(ConvNet, pretrained, kw, name='convnet3', depth=3)
 @register_model
-def convnet5(pretrained:bool=False, **kw)->ConvNet: return _build(ConvNet, pretrained, kw, name='convnet5', depth=5, img_size=128)
+def convnet5(pretrained:bool=False, **kw)->ConvNet:
+    "ConvNet-5: five blocks, for 128 pixels"; return _build(ConvNet, pretrained, kw, name='convnet5', depth=5, img_size=128)
 @register_model
-def convnet6(pretrained:bool=False, **kw)->ConvNet: return _build(ConvNet, pretrained, kw, name='convnet6', depth=6, img_size=224)
+def convnet6(pretrained:bool=False, **kw)->ConvNet:
+    "ConvNet-6: six blocks, for 224 or 256 pixels"; return _build(ConvNet, pretrained, kw, name='convnet6', depth=6, img_size=224)
 
-# %% ../nbs/0_foundations/03_nets.ipynb #29b9dc77
+# %% ../nbs/0_foundations/03_nets.ipynb #11f9c8b2
 @register_model
-def resnetap10(pretrained:bool=False, **kw)->ResNet: return _build(ResNet, pretrained, kw, name='resnetap10', layers=(1,1,1,1), avg=True)
+def resnetap10(pretrained:bool=False, **kw)->ResNet:
+    "ResNetAP-10: one block a stage, average pooling in place of stride"; return _build(ResNet, pretrained, kw, name='resnetap10', layers=(1,1,1,1), avg=True)
 @register_model
-def resnet18_in(pretrained:bool=False, **kw)->ResNet: return _build(ResNet, pretrained, kw, name='resnet18_in')
+def resnet18_in(pretrained:bool=False, **kw)->ResNet:
+    "ResNet-18: two blocks a stage, instance norm"; return _build(ResNet, pretrained, kw, name='resnet18_in')
 
 # %% ../nbs/0_foundations/03_nets.ipynb #1a88f794
 def make_net(

@@ -17,7 +17,12 @@ __all__ = ['DEFAULTS', 'distill']
 # %% ../../nbs/6_baselines/01_plain.ipynb #8aa99767
 DEFAULTS = dict(default=dict(cfg_scale=4.0, num_steps=50, sampler='ddpm'))
 
-# %% ../../nbs/6_baselines/01_plain.ipynb #ebbf1a10
+# %% ../../nbs/6_baselines/01_plain.ipynb #eecf8ef5
+def _options(data, gen, cfg_channels, **given):
+    "All options with their values; guidance acts on the generator's own choice of channels unless told"
+    return pick_options(DEFAULTS, data.name, cfg_channels=cfg_channels or gen.cfg_channels, **given)
+
+# %% ../../nbs/6_baselines/01_plain.ipynb #0f18c7cd
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator=None,                     # a generator, a name, a folder, a model id; None: the data's own
@@ -35,5 +40,5 @@ def distill(
 )->DistilledSet:
     "`ipc` unguided samples of every class"
     data, gen = open_inputs(data, generator, device, dtype)
-    options = pick_options(DEFAULTS, data.name, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels, num_steps=num_steps, sampler=sampler, batch_size=batch_size)
+    options = _options(data, gen, cfg_channels, cfg_scale=cfg_scale, num_steps=num_steps, sampler=sampler, batch_size=batch_size)
     return sampled_set(job('plain', data, ipc, seed, options, gen.describe()), data, gen, options, out, progress)

@@ -14,7 +14,10 @@ from ..generators.sets import collector
 # %% auto #0
 __all__ = ['draw', 'distill']
 
-# %% ../../nbs/6_baselines/00_random.ipynb #454d58eb
+# %% ../../nbs/6_baselines/00_random.ipynb #0e86b5f2
+def _shuffled(idx, label, seed): return idx[torch.randperm(len(idx), generator=rng(seed, 'random', label))]
+
+# %% ../../nbs/6_baselines/00_random.ipynb #3c8c3866
 def draw(
     data:ImageData,
     label:int,
@@ -22,8 +25,7 @@ def draw(
     seed:int=0,
 )->torch.Tensor:            # (ipc,) positions in the training split
     "Random positions of a class, without replacement"
-    idx = data.train.of_class(label)
-    return idx[torch.randperm(len(idx), generator=rng(seed, 'random', label))[:ipc]]
+    return _shuffled(data.train.of_class(label), label, seed)[:ipc]
 
 # %% ../../nbs/6_baselines/00_random.ipynb #b0e208a8
 def distill(

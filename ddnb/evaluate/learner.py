@@ -21,8 +21,8 @@ from .recipes import Recipe
 from ..nets import make_net
 
 # %% auto #0
-__all__ = ['TensorLoader', 'to_float', 'Augment', 'normalise', 'mixed_loss', 'accuracy', 'TestDuring', 'StepDecay', 'judge',
-           'train_judge']
+__all__ = ['TensorLoader', 'to_float', 'Augment', 'normalise', 'mixed_loss', 'accuracy', 'fixed_part', 'TestDuring', 'StepDecay',
+           'judge', 'train_judge']
 
 # %% ../../nbs/7_evaluate/01_learner.ipynb #a443a20f
 class TensorLoader:
@@ -99,7 +99,15 @@ def accuracy(
     hits = sum((net(normalise(to_float(part.batch(i).to(device)), stats)).argmax(1).cpu() == part.labels[i]).sum().item() for i in idx.split(chunk))
     return 100*hits/len(idx)
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #be2f1de6
+# %% ../../nbs/7_evaluate/01_learner.ipynb #cce556e3
+def fixed_part(
+    n:int,                  # how many test images there are
+    most:int=1000,          # how many to take
+)->Tensor:                  # ascending positions, always the same
+    "The test images that are looked at during training"
+    return torch.randperm(n, generator=rng(0, 'test'))[:most].sort().values
+
+# %% ../../nbs/7_evaluate/01_learner.ipynb #e82a77a1
 class TestDuring(Callback):
     "Tests on a fixed part of the test images, keeps the best weights; takes the place of fastai's validation"
     __test__ = False
@@ -108,7 +116,7 @@ class TestDuring(Callback):
         stats:tuple,
         evals:int=100,          # tests during training
         most:int=1000,          # images of each
-    ): self.part, self.stats, self.evals, self.idx = part, stats, evals, torch.randperm(len(part), generator=rng(0, 'test'))[:most].sort().values
+    ): self.part, self.stats, self.evals, self.idx = part, stats, evals, fixed_part(len(part), most)
 
     def before_fit(self): self.history, self.best, self.every = [], (-1., None), max(1, self.learn.n_epoch//self.evals)
     def before_validate(self): raise CancelValidException()
@@ -126,7 +134,15 @@ class StepDecay(Callback):
         drops = sum(self.epoch >= int(m*self.n_epoch + 1e-6) for m in self.milestones)
         self.learn.opt.set_hypers(lr=self.lr*self.gamma**drops)
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #66283346
+# %% ../../nbs/7_evaluate/01_learner.ipynb #193b5c78
+def _sgd(r): return partial(OptimWrapper, opt=torch.optim.SGD, momentum=r.momentum, weight_decay=r.weight_decay)
+
+# %% ../../nbs/7_evaluate/01_learner.ipynb #322afe25
+def _net(data, r, arch, seed):
+    "The network asked for; the recipe's arguments belong to the recipe's own network"
+    return make_net(arch or r.arch, len(data.classes), data.size, seed, **(dict(r.net) if arch in (None, r.arch) else {}))
+
+# %% ../../nbs/7_evaluate/01_learner.ipynb #c16d8835
 def judge(
     images:Tensor,              # (N, 3, H, W) uint8, or float in [0, 1]
     labels:Tensor,              # (N,) labels of the data
@@ -138,11 +154,9 @@ def judge(
 )->Learner:                     # ready to fit
     "A learner that trains by the recipe on a distilled set"
     device, g = get_device(device), rng(seed, 'train')
-    net = make_net(arch or r.arch, len(data.classes), data.size, seed, **(dict(r.net) if arch in (None, r.arch) else {})).to(device)
     dls = DataLoaders(TensorLoader(images.to(device), labels.to(device), r.batch_size, g), [], device=device)
-    opt = partial(OptimWrapper, opt=torch.optim.SGD, momentum=r.momentum, weight_decay=r.weight_decay)
     cbs = [Augment(r, data.stats, g), StepDecay(r.lr, r.milestones, r.gamma), TestDuring(data.test, data.stats, r.evals)]
-    return Learner(dls, net, mixed_loss, opt_func=opt, lr=r.lr, cbs=cbs, wd_bn_bias=True)
+    return Learner(dls, _net(data, r, arch, seed).to(device), mixed_loss, opt_func=_sgd(r), lr=r.lr, cbs=cbs, wd_bn_bias=True)
 
 # %% ../../nbs/7_evaluate/01_learner.ipynb #036d0ea3
 def train_judge(

@@ -32,7 +32,13 @@ class DiffusionGenerator(Protocol):
     def predict(self, x:Tensor, t:int, labels:Tensor)->tuple[Tensor,Tensor|None]: "Noise and learned-range variance at training timestep `t`"
     def describe(self)->dict: "id, sha256 of the weights, licence"
 
-# %% ../../nbs/1_generators/00_base.ipynb #457cb8bb
+# %% ../../nbs/1_generators/00_base.ipynb #ca75daf4
+def _find(data, names, wnids):
+    "The generator's label of every class, None where it has none"
+    ids, by_name = {w: i for i,w in enumerate(wnids or [])}, {n.strip().lower(): i for i,n in enumerate(names or [])}
+    return [ids.get(c.wnid, by_name.get(c.name.strip().lower())) for c in data.classes]
+
+# %% ../../nbs/1_generators/00_base.ipynb #2d10e5b0
 def match_classes(
     data:ImageData,
     names:list[str]|None,               # the generator's class names, or None where it has none
@@ -41,15 +47,16 @@ def match_classes(
     generator:str='the generator',      # its id, for the message
 )->Tensor:                              # (classes,) the generator's label of each class
     "The generator's label for every class of the data, by WordNet id, else by name"
-    ids, by_name = {w: i for i,w in enumerate(wnids or [])}, {n.strip().lower(): i for i,n in enumerate(names or [])}
-    found = [ids.get(c.wnid, by_name.get(c.name.strip().lower())) for c in data.classes]
+    found = _find(data, names, wnids)
     if None not in found: return torch.tensor(found)
     if not names and not wnids and len(data.classes) == num_classes: return torch.arange(num_classes)
     lost = [c.name for c,f in zip(data.classes, found) if f is None]
     raise DdnbError(f"{generator} cannot make {lost[0]!r} ({len(lost)} of {len(data.classes)} classes of {data.name} are unknown to it); choose a generator trained on this data")
 
-# %% ../../nbs/1_generators/00_base.ipynb #fabee830
+# %% ../../nbs/1_generators/00_base.ipynb #564b181f
 WEIGHTS = Path(__file__).parent.parent/'weights' if '__file__' in globals() else Path('../../ddnb/weights').resolve()
+
+# %% ../../nbs/1_generators/00_base.ipynb #fb444201
 def _is_folder_or_id(name): return Path(name).is_dir() or name.count('/') == 1 and not name.startswith(('.', '/'))
 
 # %% ../../nbs/1_generators/00_base.ipynb #9c293acc

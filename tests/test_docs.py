@@ -1,0 +1,46 @@
+"The documentation builds, every notebook is in it, links lead to the right source, and the README is the index"
+import json, os, re, shutil, subprocess, sys
+import pytest, yaml
+from conftest import ROOT
+
+NBS = sorted(p.relative_to(ROOT/'nbs').as_posix() for p in (ROOT/'nbs').rglob('*.ipynb') if not any(q.startswith(('_', '.')) for q in p.parts))
+def html(nb): return re.sub(r'(^|/)\d+[a-zA-Z0-9]*_', r'\1', nb).replace('.ipynb', '.html')
+
+def test_every_notebook_is_in_the_sidebar():
+    def walk(x): return [x] if isinstance(x, str) else sum((walk(c.get('contents', []) if isinstance(c, dict) else c) for c in x), [])
+    listed = walk(yaml.safe_load((ROOT/'nbs/sidebar.yml').read_text())['website']['sidebar']['contents'])
+    assert sorted(listed) == NBS and listed[0] == 'index.ipynb'
+
+def test_page_names_do_not_collide(): assert len({html(n) for n in NBS}) == len(NBS)
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    copy = tmp_path_factory.mktemp('docs')/'ddnb'
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns('.git', '_proc', '_docs', '__pycache__', 'runs', '*.egg-info'))
+    env = os.environ | dict(PATH=os.pathsep.join([str(ROOT/'tests/tools'), os.path.dirname(sys.executable), os.environ['PATH']]), PYTHONPATH=str(copy), MPLBACKEND='Agg')
+    r = subprocess.run(['nbdev_docs'], cwd=copy, env=env, capture_output=True, text=True)
+    assert r.returncode == 0, (r.stdout+r.stderr)[-3000:]
+    return copy
+
+def test_every_page_is_built(site):
+    for n in NBS: assert (site/'_docs'/html(n)).is_file(), f'{n} has no page'
+
+def test_source_links_lead_to_the_right_module(site):
+    "A bare name that several modules have would link to the alphabetically first"
+    for page,module in (('2_mgd3/mgd3', 'mgd3/sampling.py'), ('6_baselines/random', 'baselines/random.py'), ('6_baselines/plain', 'baselines/plain.py')):
+        text = (site/'_docs'/f'{page}.html').read_text()
+        links = re.findall(r'href="([^"]*/blob/[^"]*\.py[^"]*)"', text)
+        assert any(module in l for l in links), (page, links)
+        assert not any('/distill' in l for l in links)
+        assert all(module in l for l in links if re.search(r'(random|plain|sampling)\.py', l) and 'generators' not in l), (page, links)
+
+def test_readme_is_the_index():
+    cells = json.loads((ROOT/'nbs/index.ipynb').read_text())['cells']
+    readme = (ROOT/'README.md').read_text()
+    shown = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
+    squeeze = lambda s: re.sub(r'\s+', ' ', s)
+    for h in re.findall(r'^#+ .+$', shown, re.M): assert h in readme, f'README lacks the heading {h}'
+    for block in re.findall(r'```\w*\n(.*?)```', shown, re.S): assert squeeze(block.strip()) in squeeze(readme), f'README lacks {block}'
+    numbers = [n for c in cells if c['cell_type'] == 'code' for o in c.get('outputs', []) for n in re.findall(r'[\d.]+ ± [\d.]+', json.dumps(o, ensure_ascii=False))]
+    assert len(numbers) >= 9
+    for n in numbers: assert n in readme, f'README lacks the result {n}'
