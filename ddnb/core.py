@@ -55,7 +55,7 @@ def get_device(
     best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     return torch.device(device or best)
 
-# %% ../nbs/0_foundations/00_core.ipynb #4426b03f
+# %% ../nbs/0_foundations/00_core.ipynb #77f17682
 def progress(
     it,                  # anything with a length
     comment:str='',      # what is going on
@@ -65,9 +65,10 @@ def progress(
     from fastprogress.fastprogress import progress_bar
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     visible = show and (sys.stdout.isatty() or type(shell).__name__ == 'ZMQInteractiveShell')
-    if not visible: return it
-    bar = progress_bar(it, total=len(it), display=visible); bar.comment = comment
-    return bar
+    if not visible: yield from it; return
+    bar = progress_bar(it, total=len(it)); bar.comment = comment
+    yield from bar
+    print()
 
 # %% ../nbs/0_foundations/00_core.ipynb #02f1c483
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])

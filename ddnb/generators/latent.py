@@ -73,7 +73,7 @@ def fixed_batches(
     starts = range(0, n, batch_size)
     return [([min(s+k, n-1) for k in range(batch_size)], min(batch_size, n-s)) for s in starts]
 
-# %% ../../nbs/1_generators/02_latent.ipynb #0f916959
+# %% ../../nbs/1_generators/02_latent.ipynb #ea04e6ed
 class LatentDiffusion:
     "Autoencoder + DiT: a class-conditional latent diffusion generator"
     def __init__(self,
@@ -95,7 +95,7 @@ class LatentDiffusion:
         self.size = c.sample_size*2**(len(vae.config.block_out_channels)-1)
         self.cfg_channels = 3 if c.in_channels == 4 else c.in_channels
 
-    def describe(self)->dict: return dict(id=self.id, sha256=self.sha256, licence=self.licence)
+    def describe(self)->dict: return dict(id=self.id, sha256=self.sha256, licence=self.licence, dtype=str(self.dtype).removeprefix('torch.'))
     def __repr__(self): return f"LatentDiffusion({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
 
 # %% ../../nbs/1_generators/02_latent.ipynb #1f3760d2
