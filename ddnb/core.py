@@ -25,15 +25,14 @@ __all__ = ['ClassInfo', 'SCHEMA', 'DdnbError', 'known', 'rng', 'get_device', 'pr
 class DdnbError(ValueError):
     "Something the caller can mend: one line, without a traceback on the command line"
 
-# %% ../nbs/0_foundations/00_core.ipynb #60dd0214
+# %% ../nbs/0_foundations/00_core.ipynb #a45bbb66
 def known(
     name:str,           # what the caller said
     names,              # what there is
     kind:str,           # what it is, for the message
 )->str:                 # `name`, if it is there
     "`name`, or a `DdnbError` that suggests the nearest names"
-    names = list(names)
-    if name in names: return name
+    if name in (names := list(names)): return name
     near = difflib.get_close_matches(str(name), names, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     raise DdnbError(f"unknown {kind} {name!r}; {hint}")
@@ -55,7 +54,7 @@ def get_device(
     best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     return torch.device(device or best)
 
-# %% ../nbs/0_foundations/00_core.ipynb #77f17682
+# %% ../nbs/0_foundations/00_core.ipynb #8d5ebc73
 def progress(
     it,                  # anything with a length
     comment:str='',      # what is going on
@@ -65,10 +64,10 @@ def progress(
     from fastprogress.fastprogress import progress_bar
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     visible = show and (sys.stdout.isatty() or type(shell).__name__ == 'ZMQInteractiveShell')
-    if not visible: yield from it; return
-    bar = progress_bar(it, total=len(it)); bar.comment = comment
+    bar = progress_bar(it, total=len(it)) if visible else it
+    if visible: bar.comment = comment
     yield from bar
-    print()
+    if visible: print()
 
 # %% ../nbs/0_foundations/00_core.ipynb #02f1c483
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])
