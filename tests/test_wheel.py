@@ -25,13 +25,13 @@ def test_weights_are_small():
 
 def test_main_job_from_the_wheel(wheel, tmp_path):
     "Installed without dependencies into an environment that sees this one's packages, run outside the checkout"
+    clean = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'}
     env, bin = tmp_path/'env', 'Scripts' if os.name == 'nt' else 'bin'
     venv.create(env, with_pip=False, symlinks=True)
     lib = env/os.path.relpath(sysconfig.get_path('purelib'), sys.prefix)
-    r = subprocess.run([sys.executable, '-m', 'pip', '--python', str(env/bin/'python'), 'install', '-q', '--no-deps', '--no-index', str(wheel)], capture_output=True, text=True)
+    r = subprocess.run([sys.executable, '-m', 'pip', '--python', str(env/bin/'python'), 'install', '-q', '--no-deps', '--no-index', str(wheel)], env=clean, cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
     (lib/'seen.pth').write_text('\n'.join({sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}))     # path lines only: an editable ddnb there stays unseen
-    clean = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'}
     r = subprocess.run([env/bin/'ddnb', 'distill', 'mgd3', '--ipc', '1', '--num-steps', '3', '--batch-size', '10', '--out', 'x'], cwd=tmp_path, env=clean, capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
     assert len(list((tmp_path/'x').glob('*/*.png'))) == 10
