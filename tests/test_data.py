@@ -10,7 +10,7 @@ def load(name, **kw):
     except DdnbError as e: pytest.skip(str(e).split(':')[0])
 
 @pytest.mark.parametrize('name,size,classes,first,test', [('cifar10', 32, 10, 'airplane', 10_000), ('mnist', 28, 10, '0', 10_000),
-    ('fashion_mnist', 28, 10, 't-shirt-top', 10_000), ('mednist', 64, 6, 'AbdomenCT', 1_200)])
+    ('fashion_mnist', 28, 10, 'T-shirt-top', 10_000), ('mednist', 64, 6, 'AbdomenCT', 1_200)])
 def test_small_sets(name, size, classes, first, test):
     d = load(name)
     assert (d.size, len(d.classes), d.classes[0].name) == (size, classes, first) and len(d.test) >= test
