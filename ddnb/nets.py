@@ -13,7 +13,8 @@ from torch import nn, Tensor
 from .core import DdnbError, known, rng
 
 # %% auto #0
-__all__ = ['instance_norm', 'ConvNet', 'ResNet', 'convnet3', 'convnet5', 'convnet6', 'resnetap10', 'resnet18_in', 'make_net']
+__all__ = ['instance_norm', 'ConvNet', 'ResNet', 'AlexNet', 'VGG11', 'ViT', 'convnet3', 'convnet5', 'convnet6', 'resnetap10',
+           'resnet18_in', 'resnet18_cifar_in', 'alexnet_dc', 'vgg11_in', 'vit_glad', 'make_net']
 
 # %% ../nbs/0_foundations/03_nets.ipynb #475b47ed
 def instance_norm(
@@ -91,6 +92,70 @@ class ResNet(nn.Module):
     def embed(self, x:Tensor)->Tensor: return self.stages(self.pool(self.bn1(self.conv1(x)).relu())).mean((2, 3))
     def forward(self, x:Tensor)->Tensor: return self.fc(self.embed(x))
 
+# %% ../nbs/0_foundations/03_nets.ipynb #4a25fee0
+class AlexNet(nn.Module):
+    "The AlexNet of Dataset Condensation: five convolutions, three poolings, one linear layer"
+    def __init__(self, num_classes:int=10, img_size:int=32, in_chans:int=3):
+        super().__init__()
+        pool, layers, cin = nn.MaxPool2d(2), [], in_chans
+        for cout,k,last in ((128,5,pool), (192,5,pool), (256,3,None), (192,3,None), (192,3,pool)):
+            layers += [nn.Conv2d(cin, cout, k, padding=k//2), nn.ReLU()] + ([last] if last else [])
+            cin = cout
+        self.features, self.fc = nn.Sequential(*layers), nn.Linear(192*(img_size//8)**2, num_classes)
+
+    def embed(self, x:Tensor)->Tensor: return self.features(x).flatten(1)
+    def forward(self, x:Tensor)->Tensor: return self.fc(self.embed(x))
+
+# %% ../nbs/0_foundations/03_nets.ipynb #8c4e3a1a
+class VGG11(nn.Module):
+    "VGG11 with instance norm and one linear layer over 7x7 adaptive max pooling"
+    def __init__(self, num_classes:int=10, in_chans:int=3, **_):
+        super().__init__()
+        layers, cin = [], in_chans
+        for c in (64, 'M', 128, 'M', 256, 256, 'M', 512, 512, 'M', 512, 512, 'M'):
+            layers += [nn.MaxPool2d(2)] if c == 'M' else [nn.Conv2d(cin, c, 3, padding=1), instance_norm(c), nn.ReLU()]
+            cin = cin if c == 'M' else c
+        self.features, self.classifier = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(7)), nn.Linear(512*49, num_classes)
+
+    def embed(self, x:Tensor)->Tensor: return self.features(x).flatten(1)
+    def forward(self, x:Tensor)->Tensor: return self.classifier(self.embed(x))
+
+# %% ../nbs/0_foundations/03_nets.ipynb #15e27f3b
+class _Attention(nn.Module):
+    def __init__(self, dim, heads, drop, dim_head=64):
+        super().__init__()
+        self.heads, inner = heads, heads*dim_head
+        self.to_qkv, self.to_out = nn.Linear(dim, 3*inner, bias=False), nn.Sequential(nn.Linear(inner, dim), nn.Dropout(drop))
+
+    def forward(self, x):
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))
+        return self.to_out(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+# %% ../nbs/0_foundations/03_nets.ipynb #c595af7a
+class ViT(nn.Module):
+    "GLaD's ViT: no layer norm anywhere"
+    def __init__(self,
+        num_classes:int=10, img_size:int=128, in_chans:int=3, patch:int=16,
+        dim:int=512, depth:int=10, heads:int=8, mlp:int=512,
+        dim_head:int=64,
+        drop:float=0.1,         # dropout everywhere; RUO's code has 0.01
+    ):
+        super().__init__()
+        if img_size % patch: raise DdnbError(f"a ViT of patch {patch} needs an image size that is a multiple of it, not {img_size}")
+        self.patch, n = patch, (img_size//patch)**2
+        self.pos, self.cls = nn.Parameter(torch.randn(1, n+1, dim)), nn.Parameter(torch.randn(1, 1, dim))
+        self.embed_patch, self.drop = nn.Linear(in_chans*patch**2, dim), nn.Dropout(drop)
+        block = lambda: nn.ModuleList([_Attention(dim, heads, drop, dim_head), nn.Sequential(nn.Linear(dim, mlp), nn.GELU(), nn.Dropout(drop), nn.Linear(mlp, dim), nn.Dropout(drop))])
+        self.blocks, self.head = nn.ModuleList([block() for _ in range(depth)]), nn.Linear(dim, num_classes)
+
+    def embed(self, x:Tensor)->Tensor:
+        p = self.patch; b, c, h, w = x.shape
+        x = x.view(b, c, h//p, p, w//p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p*p*c)
+        x = self.drop(torch.cat([self.cls.expand(b, -1, -1), self.embed_patch(x)], 1) + self.pos)
+        for attn,ff in self.blocks: x = x + attn(x); x = x + ff(x)
+        return x[:,0]
+    def forward(self, x:Tensor)->Tensor: return self.head(self.embed(x))
+
 # %% ../nbs/0_foundations/03_nets.ipynb #bb9f5d7c
 def _build(cls, pretrained, kw, **fixed):
     if pretrained: raise DdnbError(f"there are no pretrained weights for {fixed.pop('name')}")
@@ -116,7 +181,26 @@ def resnetap10(pretrained:bool=False, **kw)->ResNet:
 def resnet18_in(pretrained:bool=False, **kw)->ResNet:
     "ResNet-18: two blocks a stage, instance norm"; return _build(ResNet, pretrained, kw, name='resnet18_in')
 
-# %% ../nbs/0_foundations/03_nets.ipynb #1a88f794
+# %% ../nbs/0_foundations/03_nets.ipynb #d24545eb
+@register_model
+def resnet18_cifar_in(pretrained:bool=False, **kw)->ResNet:
+    "ResNet-18 with the 3x3 stem for small pictures, whatever the size"; return _build(ResNet, pretrained, kw | dict(img_size=32), name='resnet18_cifar_in')
+@register_model
+def alexnet_dc(pretrained:bool=False, **kw)->AlexNet:
+    "Dataset Condensation's AlexNet"; return _build(AlexNet, pretrained, kw, name='alexnet_dc')
+
+# %% ../nbs/0_foundations/03_nets.ipynb #08284954
+@register_model
+def vgg11_in(pretrained:bool=False, **kw)->VGG11:
+    "VGG11 with instance norm"; return _build(VGG11, pretrained, kw, name='vgg11_in')
+@register_model
+def vit_glad(pretrained:bool=False, **kw)->ViT:
+    "GLaD's ViT without layer norm; patches of 4 up to 64 pixels, of 16 above"; return _build(ViT, pretrained, dict(patch=4 if kw.get('img_size', 128) <= 64 else 16) | kw, name='vit_glad')
+
+# %% ../nbs/0_foundations/03_nets.ipynb #9991a57b
+_OURS = ('convnet3', 'convnet5', 'convnet6', 'resnetap10', 'resnet18_in', 'resnet18_cifar_in', 'alexnet_dc', 'vgg11_in', 'vit_glad')
+
+# %% ../nbs/0_foundations/03_nets.ipynb #314041de
 def make_net(
     arch:str,               # a name that timm knows
     num_classes:int,
@@ -126,7 +210,7 @@ def make_net(
 )->nn.Module:
     "A freshly initialised network; the global random state is left alone"
     known(arch, timm.list_models(), 'network')
-    if arch in ('convnet3', 'convnet5', 'convnet6', 'resnetap10', 'resnet18_in'): kw = dict(img_size=img_size, **kw)
+    if arch in _OURS: kw = dict(img_size=img_size, **kw)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'net', arch).initial_seed())
         return timm.create_model(arch, num_classes=num_classes, **kw)
