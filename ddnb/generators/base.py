@@ -64,9 +64,9 @@ def generator_names()->list[str]:
     "Generators that ship with the package"
     return sorted(p.name for p in WEIGHTS.iterdir() if (p/'model_index.json').exists()) if WEIGHTS.is_dir() else []
 
-# %% ../../nbs/1_generators/00_base.ipynb #9937314b
+# %% ../../nbs/1_generators/00_base.ipynb #0f8de81f
 def load_generator(
-    generator,                          # a generator, a shipped name, a folder, or a model id
+    generator:str|Path|DiffusionGenerator,  # a generator, a shipped name, a folder, or a model id
     device:str|torch.device|None=None,  # None: the best there is
     dtype:torch.dtype|None=None,        # of the networks; None: float32
 )->DiffusionGenerator:

@@ -23,10 +23,10 @@ def _pick(data, generator):
     if data.generator is None: raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with vae/, transformer/ and scheduler/, or a model id")
     return data.generator
 
-# %% ../../nbs/1_generators/05_sets.ipynb #b540057d
+# %% ../../nbs/1_generators/05_sets.ipynb #4bf93d46
 def open_inputs(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator=None,                     # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
     device:str|torch.device|None=None,
     dtype:torch.dtype|None=None,
 )->tuple[ImageData,DiffusionGenerator]:
