@@ -90,12 +90,12 @@ def whiten(self:ZCA, data:ImageData)->ImageData:
     def part(s): return None if s is None else Split(s.labels, s.size, images=torch.cat([self(s.batch(i)) for i in torch.arange(len(s)).split(1024)]))
     return replace(data, train=part(data.train), val=part(data.val), test=part(data.test), stats=((0.,)*3, (1.,)*3))
 
-# %% ../nbs/0_foundations/08_zca.ipynb #300a8cac
+# %% ../nbs/0_foundations/08_zca.ipynb #a083ce51
 @patch
 def describe(self:ZCA)->dict:
     "What a manifest says of a whitening"
     if self.mean is None: raise DdnbError("this ZCA is not fitted; call fit(data) or load(file) first")
-    return dict(eps=self.eps, shape=list(self.shape), data=self.data, sha256=hashlib.sha256(b''.join(t.contiguous().numpy().tobytes() for t in (self.mean, self.S, self.U))).hexdigest()[:16])
+    return dict(eps=self.eps, shape=list(self.shape), data=self.data, sha256=hashlib.sha256(repr(self.eps).encode() + b''.join(t.contiguous().numpy().tobytes() for t in (self.mean, self.S, self.U))).hexdigest()[:16])
 @patch
 def save(self:ZCA, path:str|Path)->dict:
     "Write a safetensors file; returns its sha256 and bytes"
