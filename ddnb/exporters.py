@@ -92,13 +92,14 @@ def _imagefolder(s, path):
     text = {'metadata.jsonl': '\n'.join(lines) + '\n', 'README.md': card(s, '  data_files: [{split: train, path: ["**/*.png", metadata.jsonl]}]')}
     _write_tree(path, [*zip(names, _pictures(s)), *((k, v.encode()) for k,v in text.items()), *soft.items()])
 
-# %% ../nbs/8_scale/02_exporters.ipynb #063ddfc3
+# %% ../nbs/8_scale/02_exporters.ipynb #4d723d3b
 def _pyarrow():
     try: import pyarrow.parquet
     except ImportError: raise DdnbError("parquet needs pyarrow: pip install ddnb[parquet]") from None
     return pyarrow
 def _features(s):
-    f = dict(image=dict(_type='Image'), label=dict(names=[c.name for c in s.classes], _type='ClassLabel'))
+    names = [c.name for c in s.classes]; names = [n if names.count(n) == 1 else f'{n} ({c.wnid or i})' for i,(n,c) in enumerate(zip(names, s.classes))]  # the Hub refuses a name twice
+    f = dict(image=dict(_type='Image'), label=dict(names=names, _type='ClassLabel'))
     return f if s.soft_labels is None else f | dict(soft_label=dict(feature=dict(dtype='float32', _type='Value'), _type='Sequence'))
 
 # %% ../nbs/8_scale/02_exporters.ipynb #212937b8
