@@ -223,14 +223,13 @@ def _find(name, roots):
 # %% ../nbs/0_foundations/02_data.ipynb #c08c8a85
 class DataWarning(UserWarning): "Something about the data that a reader of the figures must know"
 
-# %% ../nbs/0_foundations/02_data.ipynb #e7f343a5
+# %% ../nbs/0_foundations/02_data.ipynb #a1485bfe
 def _warn_resplit(data):
-    n = 0 if data.test is None else int(data.test.labels.bincount().max())
+    n = 0 if data.test is None or not data.classes[0].wnid else int(data.test.labels.bincount().max())
     if n > 50: warnings.warn(f"{data.name} has up to {n} test images a class where ILSVRC's validation part has 50: this is a re-split, such as fastai's imagenette2 and imagewoof2, "
-                             "with test images that ImageNet models were trained on; papers use ILSVRC's own split", DataWarning, stacklevel=4)
-    return data
+                             "with test images that ImageNet models were trained on; papers use ILSVRC's own split", DataWarning, stacklevel=3)
 
-# %% ../nbs/0_foundations/02_data.ipynb #ef3cd16e
+# %% ../nbs/0_foundations/02_data.ipynb #55020a82
 def _named(name, root, size, skip_bad, download):
     from ddnb import loaders                        # which stands on this module
     if not is_subset(name): known(name, data_names(), 'data set')
@@ -239,9 +238,9 @@ def _named(name, root, size, skip_bad, download):
     folder, classes, tried = _find(name, roots)
     data = loaders.from_tree(folder, name, size, skip_bad, classes) if folder else loaders.from_library(name, roots, tried, size, download)
     for k,v in KNOWN.get(name, dict(licence=_IMAGENET_TERMS, generator='facebook/DiT-XL-2-256')).items(): setattr(data, k, v)
-    return _warn_resplit(data) if classes else data
+    return data
 
-# %% ../nbs/0_foundations/02_data.ipynb #678cb138
+# %% ../nbs/0_foundations/02_data.ipynb #39d0dd84
 def load_data(
     name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder with train/<class>/
     root:str|Path|None=None,    # where named sets lie; None: the environment variable DDNB_DATA
@@ -256,4 +255,5 @@ def load_data(
     elif (as_path := Path(name)).is_dir() and (not is_known(str(name)) or (as_path/'train').is_dir()): data = loaders.from_tree(as_path, None, size, skip_bad)
     elif os.sep in str(name): raise DdnbError(f"no folder {name}")
     else: data = _named(str(name), root, size, skip_bad, download)
+    _warn_resplit(data)
     return data if val is None else carve_val(data, val)

@@ -136,23 +136,24 @@ def _labels(y, n, k):
     y = y.float()
     return y.argmax(1), y if y.min() >= 0 and (y.sum(1)-1).abs().max() < 1e-3 else y.softmax(1)
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #7718d255
+# %% ../nbs/8_scale/02b_exchange.ipynb #f57b96ad
 def _mtt(path, space):
     if path.is_file(): path, stem = path.parent, re.sub(r'^images(_zca)?_?', '', path.stem)
-    else: stem = max((re.sub(r'^images_?', '', p.stem) for p in path.glob('images*.pt') if 'zca' not in p.stem), key=lambda s: (s == 'best', int(s) if s.isdigit() else -1))
+    else: stem = max((re.sub(r'^images(_zca)?_?', '', p.stem) for p in path.glob('images*.pt')), key=lambda s: (s == 'best', int(s) if s.isdigit() else -1))
     at = lambda name: path/f"{name}{f'_{stem}' if stem else ''}.pt"
     get = lambda name: _torch_load(at(name)) if at(name).is_file() else None
-    whitened = at('images_zca').is_file()
-    d = dict(images=get('images'), y=get('labels'), expected='normalised', space='zca' if whitened and space != 'rgb' else 'rgb', source=at('images'))
-    if whitened and space == 'rgb': d.update(images=get('images_zca'), expected='unit', source=at('images_zca'))
+    whitened = at('images_zca').is_file(); back = whitened and (space == 'rgb' or not at('images').is_file())
+    d = dict(images=get('images'), y=get('labels'), expected='normalised', space='zca' if whitened and not back else 'rgb', source=at('images'))
+    if back: d.update(images=get('images_zca'), expected='unit', source=at('images_zca'))
     if (lr := get('lr')) is not None: d['syn_lr'] = float(torch.as_tensor(lr))
     return d
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #d30d507b
+# %% ../nbs/8_scale/02b_exchange.ipynb #1eae2bc8
 def _from_pt(path, fmt, index, space):
     "Images, labels and the rest of a .pt dialect, untouched"
     if fmt == 'mtt': return _mtt(path, space)
-    t = _torch_load(path)
+    t = _torch_load(path); found = _recognise_pt(t, path)
+    if found != fmt and {found, fmt} != {'idc', 'ncfm'}: raise DdnbError(f"{path} is of format {found}, not {fmt}")
     if fmt == 'dc':
         if not 0 <= index < len(t['data']): raise DdnbError(f"{path} holds {len(t['data'])} sets; index must be below that, not {index}")
         return dict(images=t['data'][index][0], y=t['data'][index][1], expected='normalised')
@@ -171,13 +172,17 @@ def _read_pt(path, data, order, fmt, scale, space, factor, index):
     if factor > 1: x, y, soft = unpack(x, factor, data.size), y.repeat(factor**2), None if soft is None else soft.repeat(factor**2, 1)
     return dict(images=x, labels=torch.tensor([at[k] for k in y.tolist()]), soft_labels=soft, space=space, **{k: d[k] for k in ('syn_lr', 'source') if k in d})
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #9b4df086
+# %% ../nbs/8_scale/02b_exchange.ipynb #3de558b8
 def _tables(path):
     files = [path] if path.is_file() else sorted(path.rglob('*.parquet')); pa = _pyarrow()
     try: return pa.concat_tables([pa.parquet.read_table(f) for f in files])
     except (pa.ArrowException, OSError) as e: raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
+def _picture(v, size, what):
+    "An encoded image, bare bytes or a struct of bytes and path"
+    try: return _tensor(center_crop(Image.open(io.BytesIO(v['bytes'] if isinstance(v, dict) else v)), size))
+    except (OSError, ValueError, TypeError) as e: raise DdnbError(f"{what} cannot be read ({str(e):.60})") from None
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #ce5b6414
+# %% ../nbs/8_scale/02b_exchange.ipynb #d9dcabbf
 def _read_parquet(path, data, order, **_):
     tab = _tables(path); meta = tab.schema.metadata or {}
     key = next((k for k in ('class_id', 'label', 'labels') if k in tab.column_names), None)
@@ -187,8 +192,7 @@ def _read_parquet(path, data, order, **_):
     ids = tab[key].to_pylist(); found = sorted(set(ids))
     at = dict(zip(found, _match([names[i] for i in found], data, None).values())) if names and order is None else _numbers(found, data, order)
     rows = [i for i,k in enumerate(ids) if at[k] is not None]
-    byte = lambda v: v['bytes'] if isinstance(v, dict) else v
-    images = torch.stack([_tensor(center_crop(Image.open(io.BytesIO(byte(tab['image'][i].as_py()))), data.size)) for i in rows])
+    images = torch.stack([_picture(tab['image'][i].as_py(), data.size, f'image {i} of {path.name}') for i in rows])
     soft = torch.tensor([tab['soft_label'][i].as_py() for i in rows]) if 'soft_label' in tab.column_names else None
     return dict(images=images, labels=torch.tensor([at[ids[i]] for i in rows]), soft_labels=soft)
 
@@ -246,13 +250,20 @@ def _own(path, fmt):
     info = {k: v for k,v in p.items() if k not in ('ddnb', 'classes')}
     return DistilledSet(x, t['labels'], [ClassInfo(*c) for c in p['classes']], soft_labels=t.get('soft_labels'), latents=t.get('latents'), info=info)
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #35e15ea4
+# %% ../nbs/8_scale/02b_exchange.ipynb #9af68a23
 _READ = dict(folder=_read_folder, parquet=_read_parquet)
 def _own_size(path, fmt):
     "Side of the set's images, where it can be seen without reading them all"
+    if fmt == 'mtt': return getattr(_mtt(path, None)['images'], 'shape', [None])[-1]
     if fmt == 'folder': return _native_size(next(iter(_folders(path).values())))
-    if fmt in ('mtt', 'dc', 'ncfm', 'tensor', 'idc'): return _from_pt(path, fmt, 0, None)['images'].shape[-1]
+    if fmt in ('dc', 'ncfm', 'tensor', 'idc'): return _from_pt(path, fmt, 0, None)['images'].shape[-1]
 def _sha(path): return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def _fits(path, fmt):
+    "A format that the caller named must at least be a folder or a file, as the path is"
+    if not path.exists(): raise DdnbError(f"no folder or file {path}")
+    kinds = dict(ddnb='folder', folder='folder', mtt='folder or file', parquet='folder or file'); is_a = 'folder' if path.is_dir() else 'file'
+    if is_a not in kinds.get(fmt, 'file'): raise DdnbError(f"{path} is a {is_a}, which format {fmt} is not")
+    if fmt == 'folder' and not _folders(path): raise DdnbError(f"{path} holds no class folders with images")
 
 # %% ../nbs/8_scale/02b_exchange.ipynb #9f0b6b27
 def _assemble(path, fmt, d, data, options):
@@ -264,7 +275,7 @@ def _assemble(path, fmt, d, data, options):
     info = job('imported', data, int(n.max()), None, options | dict(format=fmt), ancestors=[dict(source=source.name, sha256=_sha(source))], space=d.get('space', 'rgb'), **more)
     return DistilledSet(d['images'][how], y, data.classes, soft_labels=None if soft is None else soft[how], info=info)
 
-# %% ../nbs/8_scale/02b_exchange.ipynb #a785b0f8
+# %% ../nbs/8_scale/02b_exchange.ipynb #470abbd1
 def import_set(
     path:str|Path,                      # somebody's folder or file
     data:str|Path|ImageData|None=None,  # the real data that it was distilled from; not needed where the file says it
@@ -281,7 +292,7 @@ def import_set(
     path, order = Path(path), str(order) if isinstance(order, Path) else order
     fmt = known(format, FORMATS, 'format') if format else recognise(path)
     if space: known(space, ('rgb', 'zca'), 'space')
-    if not path.exists(): raise DdnbError(f"no folder or file {path}")
+    _fits(path, fmt)
     if fmt == 'ddnb': return DistilledSet.load(path)
     if fmt in ('pt', 'safetensors') or (fmt == 'parquet' and data is None):
         if (own := _own(path, fmt)) is not None: return own
