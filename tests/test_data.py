@@ -6,7 +6,7 @@ from ddnb.evaluate import evaluate
 from ddnb.baselines import random as random_images
 
 def load(name, **kw):
-    try: return load_data(name, **kw)
+    try: return load_data(name, download=False, **kw)
     except DdnbError as e:
         if 'found: looked for' not in str(e): raise             # only a folder that is not there is a reason to skip
         pytest.skip(str(e).split(':')[0])
@@ -20,6 +20,11 @@ def test_small_sets(name, size, classes, first, test):
     assert x.dtype == torch.uint8 and x.shape[1:] == (3, size, size) and x.float().std() > 20
     assert set(d.train.labels.tolist()) == set(range(classes)) == set(d.test.labels.tolist())
     if name != 'cifar10': assert (x[:,0] == x[:,1]).all(), 'grey pictures have three equal channels'
+
+def test_a_validation_part_is_kept_apart():
+    d, v = load('mnist'), load('mnist', val=50)
+    assert v.val.labels.bincount().tolist() == [50]*10 and len(v.train) + len(v.val) == len(d.train)
+    assert {*v.train.paths}.isdisjoint(v.val.paths) and v.val.paths == load('mnist', val=50).val.paths
 
 def test_imagenette_is_found_by_wordnet_id():
     d = load('imagenette', size=64)
