@@ -164,13 +164,15 @@ def _build(cls, pretrained, kw, **fixed):
     extra = {k: v for k,v in kw.items() if k not in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir') and v is not None}
     return cls(**{k: v for k,v in fixed.items() if k != 'name'} | extra)
 
-# %% ../nbs/0_foundations/03_nets.ipynb #1308ccdc
+# %% ../nbs/0_foundations/03_nets.ipynb #db08a842
 @register_model
 def convnet3(pretrained:bool=False, **kw)->ConvNet:
     "ConvNet-3: three blocks, for 32 pixels"; return _build(ConvNet, pretrained, kw, name='convnet3', depth=3)
 @register_model
 def convnet4(pretrained:bool=False, **kw)->ConvNet:
     "ConvNet-4: four blocks, for 64 pixels"; return _build(ConvNet, pretrained, kw, name='convnet4', depth=4, img_size=64)
+
+# %% ../nbs/0_foundations/03_nets.ipynb #4acba153
 @register_model
 def convnet5(pretrained:bool=False, **kw)->ConvNet:
     "ConvNet-5: five blocks, for 128 pixels"; return _build(ConvNet, pretrained, kw, name='convnet5', depth=5, img_size=128)
@@ -231,16 +233,20 @@ class ResNetA(nn.Module):
     def embed(self, x:Tensor)->Tensor: return self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(x)).relu()))).mean((2, 3))
     def forward(self, x:Tensor)->Tensor: return self.linear(self.embed(x))
 
-# %% ../nbs/0_foundations/03_nets.ipynb #6eade99e
+# %% ../nbs/0_foundations/03_nets.ipynb #613cb058
 @register_model
 def resnet20_cifar(pretrained:bool=False, **kw)->ResNetA:
     "ResNet-20 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet20_cifar', n=3)
 @register_model
 def resnet32_cifar(pretrained:bool=False, **kw)->ResNetA:
     "ResNet-32 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet32_cifar', n=5)
+
+# %% ../nbs/0_foundations/03_nets.ipynb #65d07906
 @register_model
 def resnet56_cifar(pretrained:bool=False, **kw)->ResNetA:
     "ResNet-56 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet56_cifar', n=9)
+
+# %% ../nbs/0_foundations/03_nets.ipynb #3455978e
 @register_model
 def resnet18_cifar(pretrained:bool=False, **kw)->nn.Module:
     "ResNet-18 with batch norm, a 3x3 stem and no first pooling"
