@@ -52,7 +52,7 @@ def _head(s, data, r, seed, t):
     options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
     return dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None, ancestors=past, space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
 
-# %% ../../nbs/7_evaluate/03_labels.ipynb #972fafcf
+# %% ../../nbs/7_evaluate/03_labels.ipynb #287286a6
 def relabel(
     s:DistilledSet,
     data:ImageData,
@@ -60,8 +60,7 @@ def relabel(
     protocol:str|Recipe='fkd',      # for which training
     seed:int=0,                     # of order and augmentation
     out:str|Path|None=None,         # folder of the new set; None: in memory
-    device:str|torch.device|None=None,
-    progress:bool=True,
+    device:str|torch.device|None=None, progress:bool=True,
     **changes,                      # constants of the recipe, e.g. `epochs=100`
 )->DistilledSet:                    # the same images, with `soft_labels` (N, epochs, classes)
     "A set with a teacher's labels for every epoch of the `fkd` protocol (FKD; SRe2L, D4M)"

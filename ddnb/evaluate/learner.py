@@ -228,15 +228,16 @@ class DoubleForward(Callback):
     def before_batch(self):
         with torch.no_grad(): self.learn.model(*self.learn.xb)
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #34a59ecc
+# %% ../../nbs/7_evaluate/01_learner.ipynb #44b9078d
 def make_optimizer(
     r:Recipe,
     params,                 # of the network
+    plain:int=1,            # parameters of so many dimensions (biases, norms) are not decayed by AdamW
 )->OptimWrapper:
     "The recipe's optimiser, wrapped for fastai"
     params = list(params)
     if r.optimizer == 'sgd': return OptimWrapper(opt=torch.optim.SGD(params, r.lr, momentum=r.momentum, weight_decay=r.weight_decay))
-    groups = [dict(params=[p for p in params if p.dim() > 1], weight_decay=r.weight_decay), dict(params=[p for p in params if p.dim() <= 1], weight_decay=0.)]
+    groups = [dict(params=[p for p in params if p.dim() > plain], weight_decay=r.weight_decay), dict(params=[p for p in params if p.dim() <= plain], weight_decay=0.)]
     return OptimWrapper(opt=torch.optim.AdamW(groups, r.lr, betas=(0.9, 0.999)))
 
 # %% ../../nbs/7_evaluate/01_learner.ipynb #9d2207c7
