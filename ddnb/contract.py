@@ -27,14 +27,16 @@ def get_method(
     "The `distill` function of a method, by name"
     return import_module(METHODS[known(name, METHODS, 'method')]).distill
 
-# %% ../nbs/0_foundations/05_contract.ipynb #caa044bc
+# %% ../nbs/0_foundations/05_contract.ipynb #bcfc0412
 def pick_options(
     table:dict[str,dict],   # data set -> options; the row "default" serves all others
     data:str,               # name of the data set
+    advice:dict|None=None,  # what the generator asks for; options that the table does not know are ignored
     **given,                # the caller's options, None where left open
 )->dict:                    # every option with its value
-    "Options of a run: the caller's, else the data set's row, else the default row"
+    "Options of a run: the caller's, else the generator's, else the data set's row, else the default row"
     row = table['default'] | table.get(data, {})
+    row |= {k: v for k,v in (advice or {}).items() if k in row}
     return row | {k: v for k,v in given.items() if v is not None}
 
 # %% ../nbs/0_foundations/05_contract.ipynb #bef80458

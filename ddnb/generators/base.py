@@ -14,7 +14,7 @@ from ..data import ImageData
 # %% auto #0
 __all__ = ['DiffusionGenerator', 'match_classes', 'generator_names', 'load_generator']
 
-# %% ../../nbs/1_generators/00_base.ipynb #5a3a54c9
+# %% ../../nbs/1_generators/00_base.ipynb #ab59ac50
 @runtime_checkable
 class DiffusionGenerator(Protocol):
     "A class-conditional latent diffusion model"
@@ -27,8 +27,8 @@ class DiffusionGenerator(Protocol):
     cfg_channels:int                    # latent channels that guidance acts on by default
     device:torch.device
 
-    def encode(self, images:Tensor)->Tensor: "(N, 3, size, size) uint8 to (N, C, h, w) scaled latents"
-    def decode(self, latents:Tensor)->Tensor: "(N, C, h, w) scaled latents to (N, 3, size, size) uint8"
+    def encode(self, images:Tensor, batch_size:int=64)->Tensor: "(N, 3, size, size) uint8 to (N, C, h, w) scaled latents"
+    def decode(self, latents:Tensor, batch_size:int=64)->Tensor: "(N, C, h, w) scaled latents to (N, 3, size, size) uint8"
     def predict(self, x:Tensor, t:int, labels:Tensor)->tuple[Tensor,Tensor|None]: "Noise and learned-range variance at training timestep `t`"
     def describe(self)->dict: "id, sha256 of the weights, licence"
 
