@@ -11,13 +11,15 @@ from .data import ImageData, describe, load_data
 # %% auto #0
 __all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
 
-# %% ../nbs/0_foundations/05_contract.ipynb #82b95001
+# %% ../nbs/0_foundations/05_contract.ipynb #5ecae3ba
 METHODS = dict(
     mgd3='ddnb.mgd3',                   # mode-guided diffusion
     plain='ddnb.baselines.plain',       # the same generator, unguided
     random='ddnb.baselines.random',     # real images drawn at random
     herding='ddnb.baselines.herding',   # real images that keep the mean
     k_center='ddnb.baselines.k_center', # real images that cover
+    nearest='ddnb.baselines.nearest',   # real images nearest to the modes
+    d4m='ddnb.baselines.d4m',           # half-noised prototypes
 )
 
 # %% ../nbs/0_foundations/05_contract.ipynb #51850938

@@ -12,6 +12,8 @@ SMALL = dict(                                       # options that make a call e
     random=dict(),
     herding=dict(),
     k_center=dict(),
+    nearest=dict(),
+    d4m=dict(num_steps=6, batch_size=16),
 )
 UNSEEDED = {'herding', 'k_center'}                  # no random number in them: every seed gives the same images
 methods = pytest.mark.parametrize('name', sorted(METHODS))
