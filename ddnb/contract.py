@@ -11,11 +11,15 @@ from .data import ImageData, describe, load_data
 # %% auto #0
 __all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
 
-# %% ../nbs/0_foundations/05_contract.ipynb #a422f197
+# %% ../nbs/0_foundations/05_contract.ipynb #5ecae3ba
 METHODS = dict(
     mgd3='ddnb.mgd3',                   # mode-guided diffusion
     plain='ddnb.baselines.plain',       # the same generator, unguided
     random='ddnb.baselines.random',     # real images drawn at random
+    herding='ddnb.baselines.herding',   # real images that keep the mean
+    k_center='ddnb.baselines.k_center', # real images that cover
+    nearest='ddnb.baselines.nearest',   # real images nearest to the modes
+    d4m='ddnb.baselines.d4m',           # half-noised prototypes
 )
 
 # %% ../nbs/0_foundations/05_contract.ipynb #51850938
@@ -25,14 +29,16 @@ def get_method(
     "The `distill` function of a method, by name"
     return import_module(METHODS[known(name, METHODS, 'method')]).distill
 
-# %% ../nbs/0_foundations/05_contract.ipynb #caa044bc
+# %% ../nbs/0_foundations/05_contract.ipynb #bcfc0412
 def pick_options(
     table:dict[str,dict],   # data set -> options; the row "default" serves all others
     data:str,               # name of the data set
+    advice:dict|None=None,  # what the generator asks for; options that the table does not know are ignored
     **given,                # the caller's options, None where left open
 )->dict:                    # every option with its value
-    "Options of a run: the caller's, else the data set's row, else the default row"
+    "Options of a run: the caller's, else the generator's, else the data set's row, else the default row"
     row = table['default'] | table.get(data, {})
+    row |= {k: v for k,v in (advice or {}).items() if k in row}
     return row | {k: v for k,v in given.items() if v is not None}
 
 # %% ../nbs/0_foundations/05_contract.ipynb #bef80458

@@ -10,7 +10,12 @@ SMALL = dict(                                       # options that make a call e
     mgd3=dict(num_steps=4, batch_size=16),
     plain=dict(num_steps=4, batch_size=16),
     random=dict(),
+    herding=dict(),
+    k_center=dict(),
+    nearest=dict(),
+    d4m=dict(num_steps=6, batch_size=16),
 )
+UNSEEDED = {'herding', 'k_center'}                  # no random number in them: every seed gives the same images
 methods = pytest.mark.parametrize('name', sorted(METHODS))
 @pytest.fixture(scope='module')
 def data(): return load_data('digits')
@@ -38,7 +43,7 @@ def test_number_labels_range(name, data):
 def test_seed(name, data):
     state = torch.random.get_rng_state()
     assert same(make(name, data), make(name, data))
-    assert not torch.equal(make(name, data).images, make(name, data, seed=1).images)
+    assert torch.equal(make(name, data).images, make(name, data, seed=1).images) == (name in UNSEEDED)
     assert torch.equal(torch.random.get_rng_state(), state), 'the global random state was touched'
 
 @methods

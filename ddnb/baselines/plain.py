@@ -18,12 +18,12 @@ __all__ = ['DEFAULTS', 'distill']
 # %% ../../nbs/6_baselines/01_plain.ipynb #8aa99767
 DEFAULTS = dict(default=dict(cfg_scale=4.0, num_steps=50, sampler='ddpm'))
 
-# %% ../../nbs/6_baselines/01_plain.ipynb #eecf8ef5
+# %% ../../nbs/6_baselines/01_plain.ipynb #0a620115
 def _options(data, gen, cfg_channels, **given):
     "All options with their values; guidance acts on the generator's own choice of channels unless told"
-    return pick_options(DEFAULTS, data.name, cfg_channels=cfg_channels or gen.cfg_channels, **given)
+    return pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), cfg_channels=cfg_channels or gen.cfg_channels, **given)
 
-# %% ../../nbs/6_baselines/01_plain.ipynb #ef12f40b
+# %% ../../nbs/6_baselines/01_plain.ipynb #9e07e60e
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
@@ -35,7 +35,7 @@ def distill(
     cfg_scale:float|None=None,          # s, classifier-free guidance
     cfg_channels:int|None=None,         # latent channels it acts on; None: 3 of 4, as DiT ships
     num_steps:int|None=None,            # of 1,000
-    sampler:str|None=None,              # "ddpm" or "ddim"
+    sampler:str|None=None,              # "ddpm", "ddim" or a scheduler of diffusers by name
     device:str|torch.device|None=None,  # None: the best there is
     dtype:torch.dtype|None=None,        # of the networks; None: float32
 )->DistilledSet:

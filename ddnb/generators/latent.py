@@ -16,7 +16,8 @@ from .base import match_classes
 from ..subsets import imagenet_classes
 
 # %% auto #0
-__all__ = ['exact_dit', 'dit_to_diffusers', 'dit_from_original', 'fixed_batches', 'LatentDiffusion']
+__all__ = ['exact_dit', 'dit_to_diffusers', 'dit_from_original', 'fixed_batches', 'LatentDiffusion', 'fetch', 'local_folder',
+           'read_betas', 'weights_sha']
 
 # %% ../../nbs/1_generators/02_latent.ipynb #1cf49b49
 def exact_dit(
@@ -98,7 +99,11 @@ class LatentDiffusion:
     def describe(self)->dict: return dict(id=self.id, sha256=self.sha256, licence=self.licence, dtype=str(self.dtype).removeprefix('torch.'))
     def __repr__(self): return f"LatentDiffusion({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
 
-# %% ../../nbs/1_generators/02_latent.ipynb #1f3760d2
+# %% ../../nbs/1_generators/02_latent.ipynb #cfc73a16
+@patch
+def _encoded(self:LatentDiffusion, x:Tensor)->Tensor: return self.vae.encode(x).latent_dist.mean
+
+# %% ../../nbs/1_generators/02_latent.ipynb #f0a3bb00
 @patch
 @torch.no_grad()
 def encode(self:LatentDiffusion,
@@ -107,7 +112,7 @@ def encode(self:LatentDiffusion,
 )->Tensor:                      # (N, C, h, w) scaled latents, float32, on the CPU
     "Scaled posterior means of images"
     if images.shape[-1] != self.size: raise DdnbError(f"{self.id} works at {self.size} px and the images have {images.shape[-1]}; load the data with size={self.size}")
-    def enc(x): return self.vae.encode(x.to(self.device, self.dtype)/127.5-1).latent_dist.mean.float().cpu()*self.scale
+    def enc(x): return self._encoded(x.to(self.device, self.dtype)/127.5-1).float().cpu()*self.scale
     return torch.cat([enc(images[idx])[:n] for idx,n in fixed_batches(len(images), batch_size)])
 
 # %% ../../nbs/1_generators/02_latent.ipynb #1f87bbd3
@@ -143,16 +148,35 @@ def labels_of(self:LatentDiffusion,
     wnids = [c.wnid for c in imagenet_classes()] if self.num_classes == 1000 else None
     return match_classes(data, self.class_names, wnids, self.num_classes, self.id)
 
-# %% ../../nbs/1_generators/02_latent.ipynb #e38951db
-def _local(folder):
+# %% ../../nbs/1_generators/02_latent.ipynb #ffc6f908
+def fetch(
+    folder:str|Path,            # a folder, or a model id
+    patterns:tuple=('model_index.json',),   # which files of a model id
+)->Path:
     "A local folder for a folder or a model id"
     if Path(folder).is_dir(): return Path(folder)
     from huggingface_hub import snapshot_download
-    try: return Path(snapshot_download(str(folder), allow_patterns=['model_index.json', 'vae/*', 'transformer/*', 'scheduler/*']))
-    except Exception as e: raise DdnbError(f"cannot fetch the model {folder} ({type(e).__name__}); give a local folder with vae/, transformer/ and scheduler/") from None
+    try: return Path(snapshot_download(str(folder), allow_patterns=list(patterns)))
+    except Exception as e: raise DdnbError(f"cannot fetch the model {folder} ({type(e).__name__}); give a local folder in diffusers format, for DiT with vae/, transformer/ and scheduler/") from None
 
-# %% ../../nbs/1_generators/02_latent.ipynb #e88e13ea
-def _betas(folder):
+# %% ../../nbs/1_generators/02_latent.ipynb #1362ffa5
+def local_folder(
+    folder:str|Path,            # a folder, or a model id
+    parts:tuple,                # sub-folders that it needs
+)->tuple[Path,dict,list[str]|None]:     # the folder, its model_index.json, class names
+    "A model's folder with all its parts"
+    f = fetch(folder, ('model_index.json', *(f'{p}/*' for p in parts)))
+    for p in parts:
+        names = ('scheduler_config.json',) if p == 'scheduler' else ('tokenizer.json', 'vocab.json') if p == 'tokenizer' else ('config.json',)
+        if not any((f/p/n).is_file() for n in names): raise DdnbError(f"{folder} is no complete model: it lacks {p}/{names[0]}")
+    index = json.loads((f/'model_index.json').read_text()) if (f/'model_index.json').exists() else {}
+    return f, index, [v for _,v in sorted(index.get('id2label', {}).items(), key=lambda kv: int(kv[0]))] or None
+
+# %% ../../nbs/1_generators/02_latent.ipynb #0394545f
+def read_betas(
+    folder:Path,                # with scheduler/
+)->Tensor:                      # (T,) float64
+    "Betas of a model from its scheduler's configuration"
     c = json.loads((folder/'scheduler/scheduler_config.json').read_text())
     n, lo, hi = c.get('num_train_timesteps', 1000), c['beta_start'], c['beta_end']
     kind = c.get('beta_schedule', 'linear')
@@ -160,13 +184,18 @@ def _betas(folder):
     if kind == 'scaled_linear': return torch.linspace(lo**.5, hi**.5, n, dtype=torch.float64)**2
     raise DdnbError(f"{folder}/scheduler: beta_schedule {kind!r} is unknown; linear and scaled_linear are known")
 
-# %% ../../nbs/1_generators/02_latent.ipynb #0f0ecad3
-def _weights_sha(folder):
+# %% ../../nbs/1_generators/02_latent.ipynb #cf52a138
+def weights_sha(
+    folder:Path,                # a model's folder
+    parts:tuple=('*',),         # sub-folders that count
+)->str:
+    "sha256 over all weight files"
     h = hashlib.sha256()
-    for f in sorted(folder.glob('*/*.safetensors')) or sorted(folder.glob('*/*.bin')): h.update(f.read_bytes())
+    for p in parts:
+        for f in sorted(folder.glob(f'{p}/*.safetensors')) or sorted(folder.glob(f'{p}/*.bin')): h.update(f.read_bytes())
     return h.hexdigest()
 
-# %% ../../nbs/1_generators/02_latent.ipynb #93fd3ec6
+# %% ../../nbs/1_generators/02_latent.ipynb #9ac5c812
 @patch(cls_method=True)
 def load(cls:LatentDiffusion,
     folder:str|Path,                    # with vae/, transformer/, scheduler/; or a model id
@@ -175,14 +204,10 @@ def load(cls:LatentDiffusion,
     id:str|None=None,                   # name in manifests; None: the folder or id
 )->LatentDiffusion:
     "Load a generator in diffusers format from a folder or by model id"
-    f = _local(folder)
-    for part in ('vae/config.json', 'transformer/config.json', 'scheduler/scheduler_config.json'):
-        if not (f/part).is_file(): raise DdnbError(f"{folder} is no latent diffusion model: it lacks {part}")
-    index = json.loads((f/'model_index.json').read_text()) if (f/'model_index.json').exists() else {}
-    names = [v for _,v in sorted(index.get('id2label', {}).items(), key=lambda kv: int(kv[0]))] or None
+    f, index, names = local_folder(folder, ('vae', 'transformer', 'scheduler'))
     try: vae, net = AutoencoderKL.from_pretrained(f/'vae'), DiTTransformer2DModel.from_pretrained(f/'transformer')
     except (OSError, ValueError, RuntimeError) as e: raise DdnbError(f"cannot load {folder}: {str(e).splitlines()[0]}") from None
-    return cls(vae.float(), net.float(), _betas(f), id or str(folder), _weights_sha(f), names, index.get('licence'), device, dtype)
+    return cls(vae.float(), net.float(), read_betas(f), id or str(folder), weights_sha(f), names, index.get('licence'), device, dtype)
 
 # %% ../../nbs/1_generators/02_latent.ipynb #c70c59fa
 @patch
