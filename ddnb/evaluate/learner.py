@@ -291,9 +291,10 @@ def judge(
     return Judge(dls, recipe_net(data, r, arch, seed).to(device), loss, opt_func=lambda p, lr: make_optimizer(r, p), lr=r.lr, cbs=_callbacks(data, r, g, teacher, stored),
                    wd_bn_bias=True, default_cbs=False)
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #72d18eb6
+# %% ../../nbs/7_evaluate/01_learner.ipynb #787bdf7b
 def train_judge(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe, arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
+    look=None,                  # called with the last network's predictions of the whole test set
     **kw,                       # `teacher`, `order_seed`: see `judge`
 )->dict:                        # last, best (percent, whole test set), best_epoch, history, seconds, seed
     "One training run: accuracy of the last epoch's and of the best network on the whole test set"
@@ -303,7 +304,9 @@ def train_judge(
         learn = judge(images, labels, data, r, arch, seed, device, **kw)
         with learn.no_logging(): learn.fit(r.epochs)
     test = learn.test_during; net = test.net()
-    last = accuracy(net, test.part, data.stats)
+    pred = predictions(net, test.part, data.stats); last = 100*(pred == test.part.labels).float().mean().item()
+    if look: look(pred)
+    at = max(test.history, key=lambda h: h[1])[0]
     net.load_state_dict(test.best[1])
-    best = max(last, accuracy(net, test.part, data.stats))
-    return dict(last=last, best=best, best_epoch=max(test.history, key=lambda h: h[1])[0], history=test.history, seconds=time.time()-t0, seed=seed)
+    best = last if at == r.epochs else max(last, accuracy(net, test.part, data.stats))
+    return dict(last=last, best=best, best_epoch=at, history=test.history, seconds=time.time()-t0, seed=seed)
