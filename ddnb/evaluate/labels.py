@@ -17,7 +17,7 @@ from .teachers import bind, load_teacher
 # %% auto #0
 __all__ = ['replay', 'soft_labels', 'relabel', 'as_logits']
 
-# %% ../../nbs/7_evaluate/03_labels.ipynb #55e20efe
+# %% ../../nbs/7_evaluate/03_labels.ipynb #4dfb2287
 def replay(
     images:Tensor,          # (N, 3, H, W)
     r:Recipe,
@@ -27,8 +27,7 @@ def replay(
     "All batches that a training with `order_seed=seed` sees, in order"
     g = rng(seed, 'train'); dl = TensorLoader(images, torch.arange(len(images)), r.batch_size, g)
     for epoch in range(r.epochs):
-        for x,pos in dl:
-            x, pos, *_ = augment(x, pos, r, g, stats); yield epoch, pos, x
+        for x,pos in dl: x, pos, *_ = augment(x, pos, r, g, stats); yield epoch, pos, x
 
 # %% ../../nbs/7_evaluate/03_labels.ipynb #ebf2c982
 def soft_labels(
