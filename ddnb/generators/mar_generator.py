@@ -37,18 +37,20 @@ _KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'), (r
        (r'\.attn\.', '.attentions.'), (r'\.(down|up)sample\.', r'.\1samplers.0.'), ('nin_shortcut', 'conv_shortcut'), ('norm_out', 'conv_norm_out'),
        (r'(attentions\.\d)\.norm', r'\1.group_norm'), (r'(attentions\.\d)\.([qkv])\.', r'\1.to_\2.'), (r'(attentions\.\d)\.proj_out', r'\1.to_out.0')]
 
-# %% ../../nbs/1_generators/06a_mar_generator.ipynb #b7ae89fd
+# %% ../../nbs/1_generators/06a_mar_generator.ipynb #6849795c
+def _kl_name(k, last):
+    k = re.sub(r'^decoder\.up\.(\d)', lambda m: f'decoder.up.{last-int(m[1])}', k)      # diffusers counts the way up from the bottom
+    for old,new in _KL: k = re.sub(old, new, k)
+    return k
+
+# %% ../../nbs/1_generators/06a_mar_generator.ipynb #0249b698
 def kl16_to_diffusers(
     sd:dict[str,Tensor],            # "model" of the released kl16.ckpt
 )->dict[str,Tensor]:                # state dict of diffusers' AutoencoderKL
     "Rename a KL autoencoder checkpoint for diffusers"
-    last, out = max(int(k.split('.')[2]) for k in sd if k.startswith('decoder.up.')), {}
-    for k,v in sd.items():
-        if not k.startswith(('encoder.', 'decoder.', 'quant_conv.', 'post_quant_conv.')): continue
-        k = re.sub(r'^decoder\.up\.(\d)', lambda m: f'decoder.up.{last-int(m[1])}', k)
-        for old,new in _KL: k = re.sub(old, new, k)
-        out[k] = v[...,0,0] if '.attentions.' in k and v.dim() == 4 else v
-    return out
+    last = max(int(k.split('.')[2]) for k in sd if k.startswith('decoder.up.'))
+    parts = {k: v for k,v in sd.items() if k.startswith(('encoder.', 'decoder.', 'quant_conv.', 'post_quant_conv.'))}
+    return {_kl_name(k, last): v[...,0,0] if '.attn' in k and v.dim() == 4 else v for k,v in parts.items()}
 
 # %% ../../nbs/1_generators/06a_mar_generator.ipynb #400d16e8
 class MarGenerator:
