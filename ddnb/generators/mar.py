@@ -99,7 +99,7 @@ class DiffusionHead(nn.Module):
 
     def forward(self, x:Tensor, t:Tensor, z:Tensor)->Tensor: return self.denoise(x, t, self.cond_embed(z))
 
-# %% ../../nbs/1_generators/06_mar.ipynb #5a56b78c
+# %% ../../nbs/1_generators/06_mar.ipynb #de3aaa38
 class MAR(nn.Module):
     "Masked autoregressive transformer with a diffusion head; defaults are MAR-Base as CaO2 uses it"
     def __init__(self,
@@ -109,10 +109,11 @@ class MAR(nn.Module):
         num_classes:int=1000,
         buffer_size:int=64,                             # class tokens in front
         head_depth:int=6, head_width:int=1024,          # of the diffusion head
+        clip:float|None=None,                           # bound on a token's predicted values when sampling; None as released
     ):
         super().__init__()
         self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth, heads=heads, num_classes=num_classes, buffer_size=buffer_size,
-                           head_depth=head_depth, head_width=head_width)
+                           head_depth=head_depth, head_width=head_width, clip=clip)
         self.length, self.channels, self.null = latent_shape[1]//patch_size*(latent_shape[2]//patch_size), latent_shape[0]*patch_size**2, num_classes
         param, norm = lambda *s: nn.Parameter(torch.empty(*s).normal_(std=.02)), partial(nn.LayerNorm, eps=1e-6)
         blocks = lambda: nn.ModuleList([Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)])
@@ -243,7 +244,7 @@ def mar_loss(
     l = token_loss(net.head, flat(z), flat(tokens if target is None else target), flat(t), flat(noise))
     return MarLoss(((l.mse+l.bound).view_as(mask)*mask).sum(1)/mask.sum(1), (l.eps-flat(noise)).view_as(tokens))
 
-# %% ../../nbs/1_generators/06_mar.ipynb #0ae34a8d
+# %% ../../nbs/1_generators/06_mar.ipynb #6783dc85
 @torch.no_grad()
 def sample_head(
     head:DiffusionHead,
@@ -252,6 +253,7 @@ def sample_head(
     noise:Tensor,           # (K+1, n, C) standard normal: the start, then one for each step
     scale:float=1.,         # classifier-free guidance
     temperature:float=1.,   # factor on the noise of every step
+    clip:float|None=None,   # bound on the predicted clean token
 )->Tensor:                  # (n, C) tokens
     "Draw tokens given their `z`"
     x, cond, c = noise[0], head.cond_embed(z), noise.shape[-1]
@@ -259,10 +261,12 @@ def sample_head(
         out = head.denoise(x if scale == 1 else torch.cat([x, x]), torch.tensor([s.timesteps[i]], device=z.device), cond)
         eps, v = out[:len(x)].chunk(2, 1)
         if scale != 1: eps = out[len(x):,:c] + scale*(eps-out[len(x):,:c])
-        x = ddpm_step(p_mean_variance(s, x, i, eps, v), i, e*temperature)
+        r = p_mean_variance(s, x, i, eps, v)
+        if clip: r = r._replace(mean=r.mean + _at(s.coef_x0, i, x)*(r.x0.clamp(-clip, clip)-r.x0))
+        x = ddpm_step(r, i, e*temperature)
     return x
 
-# %% ../../nbs/1_generators/06_mar.ipynb #c7f078fb
+# %% ../../nbs/1_generators/06_mar.ipynb #35e59215
 @torch.no_grad()
 def sample_tokens(
     net:MAR,
@@ -286,7 +290,7 @@ def sample_tokens(
         idx = orders[:,nxt:cur].sort(1).values; p = idx.shape[1]
         z = net(twice(tokens), twice(mask), both).gather(1, twice(idx)[...,None].expand(-1, -1, net.config['width']))
         scale = cfg_scale if cfg_schedule == 'constant' else 1 + (cfg_scale-1)*(length-max(nxt, 1))/length
-        new = sample_head(net.head, s, z.flatten(0, 1), noise(p).flatten(1, 2), scale, temperature).view(n, p, -1)
+        new = sample_head(net.head, s, z.flatten(0, 1), noise(p).flatten(1, 2), scale, temperature, net.config['clip']).view(n, p, -1)
         tokens, mask = tokens.scatter(1, idx[...,None].expand_as(new), new), mask.scatter(1, idx, False)
         seen(tokens)
     return tokens
