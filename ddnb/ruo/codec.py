@@ -38,12 +38,13 @@ def synthesis_shapes(
     flat = [s for i,o in zip(ch, ch[1:]) for s in ((o, i, 1, 1), (o,))]
     return flat + [(3, 3, 3, 3), (3,)]*2
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #a5d8cbb3
+# %% ../../nbs/5_ruo/00_codec.ipynb #89722679
 def arm_shapes(
     context:int,                # neighbours seen, and width of the hidden layers
     depth:int,                  # hidden layers
 )->list[tuple[int,...]]:        # W, b, W, b, ...
     "Shapes of the autoregressive network's parameters"
+    if context not in (8, 16, 24, 32) or depth < 1: raise DdnbError(f"the context is 8, 16, 24 or 32 neighbours and the depth at least 1, not {context} and {depth}")
     return [(context, context), (context,)]*depth + [(2, context), (2,)]
 
 # %% ../../nbs/5_ruo/00_codec.ipynb #72da1369
