@@ -133,7 +133,7 @@ def init_codec(
     z, arm, syn = ([torch.stack(t) for t in zip(*p)] for p in zip(*parts))
     return Codec(tuple(size), decoder, context, depth, list(counts), list(labels), z, arm, [bicubic_kernel().repeat(len(counts), 1, 1)], syn)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #686987ed
+# %% ../../nbs/5_ruo/00_codec.ipynb #ed0f47ea
 def phases(kernel:Tensor)->Tensor:      # (S, 8, 8) -> (S, 4, 16)
     "The four 4x4 kernels within a stride-2 transposed 8x8 one"
     tap = [[7-p-2*t for t in range(4)] for p in (0, 1)]
@@ -145,7 +145,7 @@ def double(
 )->Tensor:                      # (S, C, N, 2h, 2w)
     "Enlarge by two with each slice's own kernel"
     S, C, N, h, w = x.shape
-    win = F.unfold(F.pad(x.reshape(S*C, N, h, w), (2,)*4, mode='replicate').view(-1, 1, h+4, w+4), 4)
+    win = F.unfold(F.pad(x.reshape(S*C, N, h, w), (2,)*4, mode='replicate').reshape(-1, 1, h+4, w+4), 4)
     o = torch.bmm(taps.repeat_interleave(C*N, 0), win).view(S, C, N, 2, 2, h+1, w+1)
     rows = [torch.stack([o[:,:,:,p,q,p:p+h,q:q+w] for q in (0, 1)], -1) for p in (0, 1)]
     return torch.stack(rows, -3).reshape(S, C, N, 2*h, 2*w)
@@ -179,11 +179,11 @@ def pixelwise(
     f = (lambda *a: checkpoint(_pixelwise, *a, use_reentrant=False, preserve_rng_state=False)) if keep else _pixelwise
     return torch.cat([f(t, *params) for t in x.split(tile, 2)], 2)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #cceef0f9
+# %% ../../nbs/5_ruo/00_codec.ipynb #4d64892d
 def shifts(x:Tensor)->Tensor:   # (S, C, N, H, W) -> (S, C*9, N*H*W)
     "The nine neighbours of each pixel, borders replicated, in a convolution's order"
     S, C, N, h, w = x.shape
-    y = F.pad(x.reshape(S*C, N, h, w), (1,)*4, mode='replicate').view(S, C, 1, N, h+2, w+2)
+    y = F.pad(x.reshape(S*C, N, h, w), (1,)*4, mode='replicate').reshape(S, C, 1, N, h+2, w+2)
     return torch.cat([y[...,i:i+h,j:j+w] for i in range(3) for j in range(3)], 2).view(S, C*9, -1)
 
 def synthesise(
