@@ -6,7 +6,7 @@ import torch
 from conftest import ROOT
 from ddnb.core import DdnbError, rng
 from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
-from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy, init_codec
+from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols
 from ddnb.ruo.quantise import COLUMNS, slice_bits
 from ddnb.ruo.quantise import _round
@@ -26,7 +26,7 @@ def resign(b): return b[:-8] + hashlib.blake2b(b[:-8], digest_size=8).digest()
 
 def rounded(c, steps):
     "`c` on grids with these exponents, the same for every slice"
-    q = copy(c); q.steps = torch.tensor([steps]*len(c))
+    q = copy_codec(c); q.steps = torch.tensor([steps]*len(c))
     for m in MODULES: setattr(q, m, _round(getattr(q, m), q.steps.T[list(COLUMNS[m])]))
     return q
 

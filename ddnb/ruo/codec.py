@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from ..core import ClassInfo, DdnbError, known, rng
 
 # %% auto #0
-__all__ = ['DECODERS', 'MODULES', 'grid_sizes', 'synthesis_shapes', 'arm_shapes', 'bicubic_kernel', 'Codec', 'parameters', 'mask',
-           'sample_labels', 'select', 'copy', 'init_codec', 'phases', 'double', 'upsample', 'pixelwise', 'shifts',
-           'synthesise', 'decode', 'flat']
+__all__ = ['DECODERS', 'MODULES', 'grid_sizes', 'synthesis_shapes', 'arm_shapes', 'bicubic_kernel', 'Codec', 'parameters',
+           'sample_mask', 'sample_labels', 'select_slices', 'copy_codec', 'init_codec', 'phases', 'double_size',
+           'upsample', 'pixelwise', 'shifts', 'synthesise', 'decode', 'flatten_samples']
 
 # %% ../../nbs/5_ruo/00_codec.ipynb #028a0ff2
 def grid_sizes(
@@ -76,13 +76,13 @@ class Codec:
 
     def __len__(self): return len(self.counts)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #bfb2b0de
+# %% ../../nbs/5_ruo/00_codec.ipynb #7b66994f
 MODULES = ('arm', 'synthesis', 'upsampling')
 def parameters(c:Codec)->list[Tensor]:
     "All that is learned: latents, then the three networks"
     return c.latents + [p for m in MODULES for p in getattr(c, m)]
 
-def mask(c:Codec)->Tensor:              # (S, N) bool
+def sample_mask(c:Codec)->Tensor:              # (S, N) bool
     "True where a sample exists; False where a shorter slice is padded"
     return torch.arange(c.latents[0].shape[1], device=c.latents[0].device) < torch.tensor(c.counts, device=c.latents[0].device)[:,None]
 
@@ -90,11 +90,11 @@ def sample_labels(c:Codec)->Tensor:     # (samples,) int64
     "The class of each sample, slice by slice"
     return torch.tensor(c.labels).repeat_interleave(torch.tensor(c.counts))
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #12269265
+# %% ../../nbs/5_ruo/00_codec.ipynb #229c8464
 def _with_tensors(c, f, **kw):
     return replace(c, **{m: [f(p) for p in getattr(c, m)] for m in ('latents', *MODULES)}, **kw)
 
-def select(
+def select_slices(
     c:Codec,
     slices:list[int],           # which slices
 )->Codec:
@@ -102,7 +102,7 @@ def select(
     f = lambda v: [v[i] for i in slices]
     return _with_tensors(c, lambda p: p[slices], counts=f(c.counts), labels=f(c.labels), steps=None if c.steps is None else c.steps[slices], soft_labels=None)
 
-def copy(c:Codec, device:str|torch.device|None=None)->Codec:
+def copy_codec(c:Codec, device:str|torch.device|None=None)->Codec:
     "The same values in tensors of their own, without gradients, on `device`"
     return _with_tensors(c, lambda p: p.detach().clone().to(device or p.device))
 
@@ -133,13 +133,13 @@ def init_codec(
     z, arm, syn = ([torch.stack(t) for t in zip(*p)] for p in zip(*parts))
     return Codec(tuple(size), decoder, context, depth, list(counts), list(labels), z, arm, [bicubic_kernel().repeat(len(counts), 1, 1)], syn)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #ed0f47ea
+# %% ../../nbs/5_ruo/00_codec.ipynb #7c2fbb18
 def phases(kernel:Tensor)->Tensor:      # (S, 8, 8) -> (S, 4, 16)
     "The four 4x4 kernels within a stride-2 transposed 8x8 one"
     tap = [[7-p-2*t for t in range(4)] for p in (0, 1)]
     return torch.stack([kernel[:,tap[p]][:,:,tap[q]].flatten(1) for p in (0, 1) for q in (0, 1)], 1)
 
-def double(
+def double_size(
     x:Tensor,                   # (S, C, N, h, w)
     taps:Tensor,                # (S, 4, 16), from `phases`
 )->Tensor:                      # (S, C, N, 2h, 2w)
@@ -150,14 +150,14 @@ def double(
     rows = [torch.stack([o[:,:,:,p,q,p:p+h,q:q+w] for q in (0, 1)], -1) for p in (0, 1)]
     return torch.stack(rows, -3).reshape(S, C, N, 2*h, 2*w)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #a7c6da78
+# %% ../../nbs/5_ruo/00_codec.ipynb #9a0f7366
 def upsample(
     grids:list[Tensor],         # (S, N, h, w), finest first
     kernel:Tensor,              # (S, 8, 8)
 )->Tensor:                      # (S, grids, N, H, W), channel 0 = finest
     "All grids at the finest one's size (RUO's upsampling network)"
     taps, x = phases(kernel), grids[-1][:,None]
-    for g in grids[-2::-1]: x = torch.cat([g[:,None], double(x, taps)[...,:g.shape[2],:g.shape[3]]], 1)
+    for g in grids[-2::-1]: x = torch.cat([g[:,None], double_size(x, taps)[...,:g.shape[2],:g.shape[3]]], 1)
     return x
 
 # %% ../../nbs/5_ruo/00_codec.ipynb #1e7c88aa
@@ -197,7 +197,7 @@ def synthesise(
         if i == -4: y = y.relu()
     return y.transpose(1, 2)
 
-# %% ../../nbs/5_ruo/00_codec.ipynb #16acf2e1
+# %% ../../nbs/5_ruo/00_codec.ipynb #9dbedffc
 def decode(
     c:Codec,
     symbols:list[Tensor],       # (S, N, h, w) for each grid
@@ -207,6 +207,6 @@ def decode(
     x = synthesise(upsample(symbols, c.upsampling[0]), c.synthesis)
     return (x*65535).round()/65535 if levels else x
 
-def flat(c:Codec, images:Tensor)->Tensor:   # (S, N, ...) -> (samples, ...)
+def flatten_samples(c:Codec, images:Tensor)->Tensor:   # (S, N, ...) -> (samples, ...)
     "Slice by slice, without the padding; the order of `sample_labels`"
-    return images[mask(c)]
+    return images[sample_mask(c)]
