@@ -71,12 +71,11 @@ def random_flip(
     flip = torch.rand(len(x), generator=g) < p
     return torch.where(_like(flip, x).bool(), x.flip(-1), x)
 
-# %% ../nbs/0_foundations/04_augment.ipynb #d593c85d
+# %% ../nbs/0_foundations/04_augment.ipynb #8c40009f
 _GREY = torch.tensor([.299, .587, .114])
 def _grey(x): return (x*_GREY.to(x).view(1, 3, 1, 1)).sum(1, keepdim=True)
-_targets = (torch.zeros_like, lambda x: _grey(x).mean((2, 3), keepdim=True).expand_as(x), lambda x: _grey(x).expand_as(x))
 
-# %% ../nbs/0_foundations/04_augment.ipynb #cfc553ec
+# %% ../nbs/0_foundations/04_augment.ipynb #ca5d8a04
 def color_jitter(
     x:Tensor,               # (N, 3, H, W) in [0, 1]
     g:Generator,            # source of randomness
@@ -85,8 +84,8 @@ def color_jitter(
     "Brightness, contrast and saturation, in random order for each image"
     order = torch.rand(len(x), 3, generator=g).argsort(1).to(x.device)
     for k in range(3):
-        alpha, target = _like(_uniform(len(x), -strength, strength, g), x), torch.zeros_like(x)
-        for op,fn in enumerate(_targets): target = torch.where((order[:,k] == op).view(-1, 1, 1, 1), fn(x), target)
+        alpha, op, grey = _like(_uniform(len(x), -strength, strength, g), x), order[:,k].view(-1, 1, 1, 1), _grey(x)
+        target = grey*(op == 2) + grey.mean((2, 3), keepdim=True)*(op == 1)
         x = torch.lerp(x, target, alpha)
     return x
 
