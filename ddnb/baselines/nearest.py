@@ -24,7 +24,13 @@ def _of_class(gen, data, label, ipc, seed):
     idx = nearest_latents(z, kmeans_modes(z, ipc, seed))
     return data.train.batch(data.train.of_class(label)[idx]), z[idx]
 
-# %% ../../nbs/6_baselines/04_nearest.ipynb #9a8e5203
+# %% ../../nbs/6_baselines/04_nearest.ipynb #e102059c
+def _fill(w, gen, data, ipc, seed, progress):
+    "Hand over the classes that are not there yet"
+    for c in progress_bar([c for c in range(len(data.classes)) if c not in w.done], 'nearest', progress): w.put(c, *_of_class(gen, data, c, ipc, seed))
+    return w.close()
+
+# %% ../../nbs/6_baselines/04_nearest.ipynb #057a5755
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # whose latents; None: the data's own
@@ -39,6 +45,4 @@ def distill(
     "The real training images nearest to the k-means modes of every class"
     data, gen = open_inputs(data, generator, device, dtype)
     check_ipc(ipc, data, real=True)
-    w = collector(out, job('nearest', data, ipc, seed, dict(modes='kmeans'), gen.describe()), data.classes)
-    for c in progress_bar([c for c in range(len(data.classes)) if c not in w.done], 'nearest', progress): w.put(c, *_of_class(gen, data, c, ipc, seed))
-    return w.close()
+    return _fill(collector(out, job('nearest', data, ipc, seed, dict(modes='kmeans'), gen.describe()), data.classes), gen, data, ipc, seed, progress)

@@ -21,26 +21,28 @@ from .modes import class_latents
 # %% auto #0
 __all__ = ['discover', 'nearest_real', 'show_modes']
 
-# %% ../../nbs/2_mgd3/00c_discovery.ipynb #27e23204
+# %% ../../nbs/2_mgd3/00c_discovery.ipynb #545781c0
+def _folder(folder, about):
+    "The sub-folder of a job; made if it is not there"
+    if Path(folder).is_file(): raise DdnbError(f"{folder} is a file; modes are kept in a folder")
+    name = about['data']['name'], about['algorithm'], str(about['k']), hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    at = Path(folder)/'-'.join(name); at.mkdir(parents=True, exist_ok=True)
+    write_atomic(at/'about.json', json.dumps(about, indent=1).encode())
+    return at
+
+# %% ../../nbs/2_mgd3/00c_discovery.ipynb #99d751b7
 class _Kept:
     "Modes of one job in a folder, a file for each class; without a folder, nothing is kept"
-    def __init__(self, folder, about):
-        if folder is None: self.at = None; return
-        name = about['data']['name'], about['algorithm'], str(about['k']), hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-        if Path(folder).is_file(): raise DdnbError(f"{folder} is a file; modes are kept in a folder")
-        self.at = Path(folder)/'-'.join(name); self.at.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.at/'about.json', json.dumps(about, indent=1).encode())
-
+    def __init__(self, at): self.at = at
     def get(self, label):
         if self.at is None or not (f := self.at/f'{label}.safetensors').exists(): return None
         try: return load_file(f)['modes']
         except (SafetensorError, KeyError, OSError): raise DdnbError(f"{f} is damaged; remove it and its modes are found again") from None
-
     def put(self, label, modes):
         if self.at: write_atomic(self.at/f'{label}.safetensors', st_bytes(dict(modes=modes.contiguous())))
         return modes
 
-# %% ../../nbs/2_mgd3/00c_discovery.ipynb #e7aa8541
+# %% ../../nbs/2_mgd3/00c_discovery.ipynb #f3544b0d
 def discover(
     gen:DiffusionGenerator,
     data:ImageData,
@@ -54,7 +56,7 @@ def discover(
 )->dict[int,Tensor]:                # label -> (ipc, C, h, w) modes
     "Modes of every class; class after class, one in memory at a time"
     check_ipc(ipc, data, real=True)
-    kept = _Kept(folder, dict(data=describe(data), generator=gen.describe(), algorithm=modes, k=ipc, seed=seed, mirror=mirror) if folder else None)
+    kept = _Kept(_folder(folder, dict(data=describe(data), generator=gen.describe(), algorithm=modes, k=ipc, seed=seed, mirror=mirror)) if folder else None)
     def of(c):
         found = kept.get(c)
         return found if found is not None else kept.put(c, find_modes(class_latents(gen, data, c, mirror=mirror), ipc, modes, seed))
