@@ -160,7 +160,7 @@ def test_epochs(
     return [e for e in range(1, epochs+1) if e == epochs or e % every == 0 and e >= r.test_from*epochs]
 test_epochs.__test__ = False
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #e6c78915
+# %% ../../nbs/7_evaluate/01_learner.ipynb #a1ac04b8
 class TestDuring(Callback):
     "Tests on a fixed part of the test images, keeps the best weights; takes the place of fastai's validation"
     __test__, order = False, 20
@@ -171,7 +171,7 @@ class TestDuring(Callback):
         most:int=1000,          # images of each test
     ): self.part, self.stats, self.r, self.idx = part, stats, r, fixed_part(len(part), most)
 
-    def net(self): return self.learn.average.model if hasattr(self.learn, 'average') else self.learn.model
+    def net(self): return self.learn.average.avg if hasattr(self.learn, 'average') else self.learn.model
     def before_fit(self): self.history, self.best, self.at = [], (-1., None), set(test_epochs(self.r, self.learn.n_epoch))
     def before_validate(self): raise CancelValidException()
     def after_epoch(self):
@@ -204,12 +204,12 @@ class Schedule(Callback):
         if self.r.schedule == 'dc' and self.epoch and f < lr_factor(self.r, self.epoch-1, self.n_epoch): self.learn.opt.opt.state.clear()
         self.learn.opt.set_hypers(lr=self.r.lr*f)
 
-# %% ../../nbs/7_evaluate/01_learner.ipynb #dc275ec5
+# %% ../../nbs/7_evaluate/01_learner.ipynb #f893f4e1
 class Average(Callback):
     "Exponential average of the weights, which is what gets tested"
     def __init__(self, decay:float): self.decay = decay
-    def before_fit(self): self.model = AveragedModel(self.learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay)).eval()
-    def after_batch(self): self.model.update_parameters(self.learn.model)
+    def before_fit(self): self.avg = AveragedModel(self.learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay)).eval()
+    def after_batch(self): self.avg.update_parameters(self.learn.model)
 
 # %% ../../nbs/7_evaluate/01_learner.ipynb #a2872f75
 class Autocast(Callback):

@@ -86,11 +86,11 @@ def sum_of_losses(
         return F.kl_div(p, q, reduction='none', log_target=True).sum(1).view(t.shape[:2]).mean(1)
     return (share*one(y) + (1-share)*one(pasted)).sum()
 
-# %% ../../nbs/7_evaluate/04_together.ipynb #e647f983
+# %% ../../nbs/7_evaluate/04_together.ipynb #063c000b
 class TestEach(TestDuring):
     "`TestDuring` for every repeat"
     __test__ = False
-    def stack(self): return self.learn.average.model.module if hasattr(self.learn, 'average') else self.learn.model
+    def stack(self): return self.learn.average.avg.module if hasattr(self.learn, 'average') else self.learn.model
     def before_fit(self): super().before_fit(); self.history, self.best = [[] for _ in range(self.learn.model.runs)], [(-1., None)]*self.learn.model.runs
     def after_epoch(self):
         if self.epoch+1 not in self.at: return
