@@ -11,7 +11,7 @@ from .data import ImageData, describe, load_data
 # %% auto #0
 __all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
 
-# %% ../nbs/0_foundations/05_contract.ipynb #481501cc
+# %% ../nbs/0_foundations/05_contract.ipynb #fb8e39a5
 METHODS = dict(
     mgd3='ddnb.mgd3',                   # mode-guided diffusion
     plain='ddnb.baselines.plain',       # the same generator, unguided
@@ -20,6 +20,8 @@ METHODS = dict(
     k_center='ddnb.baselines.k_center', # real images that cover
     nearest='ddnb.baselines.nearest',   # real images nearest to the modes
     d4m='ddnb.baselines.d4m',           # half-noised prototypes
+    rded='ddnb.baselines.rded',         # crops that a classifier recognises
+    minimax='ddnb.baselines.minimax',   # a fine-tuned generator
     cao2='ddnb.cao2',                   # selection and refinement
 )
 
