@@ -11,7 +11,7 @@ from .data import ImageData, describe, load_data
 # %% auto #0
 __all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
 
-# %% ../nbs/0_foundations/05_contract.ipynb #fb8e39a5
+# %% ../nbs/0_foundations/05_contract.ipynb #05cf05d5
 METHODS = dict(
     mgd3='ddnb.mgd3',                   # mode-guided diffusion
     plain='ddnb.baselines.plain',       # the same generator, unguided
@@ -23,14 +23,19 @@ METHODS = dict(
     rded='ddnb.baselines.rded',         # crops that a classifier recognises
     minimax='ddnb.baselines.minimax',   # a fine-tuned generator
     cao2='ddnb.cao2',                   # selection and refinement
+    dc='ddnb.baselines.dc',             # pixels that match gradients
+    dsa='ddnb.baselines.dc:dsa',        # the same with siamese augmentation
+    dm='ddnb.baselines.dm',             # pixels that match mean features
+    mtt='ddnb.baselines.mtt',           # pixels that match trajectories
 )
 
-# %% ../nbs/0_foundations/05_contract.ipynb #51850938
+# %% ../nbs/0_foundations/05_contract.ipynb #b8f0cfaa
 def get_method(
     name:str,           # e.g. "mgd3"
 ):                      # its `distill` function
     "The `distill` function of a method, by name"
-    return import_module(METHODS[known(name, METHODS, 'method')]).distill
+    module, _, fn = METHODS[known(name, METHODS, 'method')].partition(':')
+    return getattr(import_module(module), fn or 'distill')
 
 # %% ../nbs/0_foundations/05_contract.ipynb #bcfc0412
 def pick_options(
