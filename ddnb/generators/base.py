@@ -60,21 +60,24 @@ WEIGHTS = Path(__file__).parent.parent/'weights' if '__file__' in globals() else
 # %% ../../nbs/1_generators/00_base.ipynb #fb444201
 def _is_folder_or_id(name): return Path(name).is_dir() or name.count('/') == 1 and not name.startswith(('.', '/'))
 
-# %% ../../nbs/1_generators/00_base.ipynb #756acaaa
+# %% ../../nbs/1_generators/00_base.ipynb #a1687817
 def _kind(folder):
     "The class of generator that a folder or model id holds, by its parts or its model_index.json"
     from ddnb.generators.latent import LatentDiffusion, fetch
+    from ddnb.generators.folders import folder_kind
     f = fetch(folder)
+    if folder_kind(f) == 'MAR': from ddnb.generators.mar_generator import MarGenerator; return MarGenerator
+    if folder_kind(f) == 'UViT': from ddnb.generators.uvit import UViTGenerator; return UViTGenerator
     index = json.loads((f/'model_index.json').read_text()) if (f/'model_index.json').exists() else {}
     has = lambda part: part in index or (f/part).is_dir()
     if has('text_encoder'): from ddnb.generators.stable_diffusion import StableDiffusion; return StableDiffusion
     if has('unet'): from ddnb.generators.ldm_unet import LatentUNet; return LatentUNet
     return LatentDiffusion
 
-# %% ../../nbs/1_generators/00_base.ipynb #9c293acc
+# %% ../../nbs/1_generators/00_base.ipynb #18e221f5
 def generator_names()->list[str]:
     "Generators that ship with the package"
-    return sorted(p.name for p in WEIGHTS.iterdir() if (p/'model_index.json').exists()) if WEIGHTS.is_dir() else []
+    return sorted(p.name for p in WEIGHTS.iterdir() if (p/'model_index.json').exists() or (p/'config.json').exists()) if WEIGHTS.is_dir() else []
 
 # %% ../../nbs/1_generators/00_base.ipynb #561eb4ee
 def load_generator(

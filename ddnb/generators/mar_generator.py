@@ -51,7 +51,7 @@ def kl16_to_diffusers(
     parts = {k: v for k,v in sd.items() if k.startswith(('encoder.', 'decoder.', 'quant_conv.', 'post_quant_conv.'))}
     return {_kl_name(k, last): v[...,0,0] if '.attn' in k and v.dim() == 4 else v for k,v in parts.items()}
 
-# %% ../../nbs/1_generators/06a_mar_generator.ipynb #400d16e8
+# %% ../../nbs/1_generators/06a_mar_generator.ipynb #f29875ac
 class MarGenerator:
     "Autoencoder + MAR: a class-conditional generator of latents"
     def __init__(self,
@@ -69,7 +69,7 @@ class MarGenerator:
         self.scale, self.latent_shape, self.num_classes, self.null = vae.config.scaling_factor, tuple(net.config['latent_shape']), net.null, net.null
         self.size = self.latent_shape[1]*2**(len(vae.config.block_out_channels)-1)
 
-    encode, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
+    encode, _encoded, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion._encoded, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
     def __repr__(self): return f"MarGenerator({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
 
 # %% ../../nbs/1_generators/06a_mar_generator.ipynb #07a77f2d

@@ -91,7 +91,7 @@ def scaled_linear_betas(
     "Variances whose roots rise linearly, Stable Diffusion's"
     return torch.linspace(start**.5, end**.5, T, dtype=torch.float64)**2
 
-# %% ../../nbs/1_generators/09_uvit.ipynb #6e095c17
+# %% ../../nbs/1_generators/09_uvit.ipynb #b12de97e
 class UViTGenerator:
     "Autoencoder + U-ViT: a class-conditional latent diffusion generator"
     def __init__(self,
@@ -111,7 +111,7 @@ class UViTGenerator:
         self.latent_shape, self.num_classes, self.null, self.cfg_channels = (c['channels'], c['size'], c['size']), net.null, net.null, c['channels']
         self.size = c['size']*2**(len(vae.config.block_out_channels)-1)
 
-    encode, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
+    encode, _encoded, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion._encoded, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
     def __repr__(self): return f"UViTGenerator({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
 
 # %% ../../nbs/1_generators/09_uvit.ipynb #e3d837eb
