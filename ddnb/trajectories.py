@@ -24,12 +24,14 @@ from .zca import ZCA
 __all__ = ['HOW', 'flatten_weights', 'unflatten_weights', 'train_expert', 'Experts', 'make_experts', 'inner_batches', 'unroll',
            'trajectory_distance', 'constant_memory_gradient', 'trajectory_gradient']
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #97103df0
+# %% ../nbs/0_foundations/10_trajectories.ipynb #36773477
 def flatten_weights(
     net:nn.Module,
 )->Tensor:              # (P,), a copy
     "All weights of a network as one vector"
     return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+# %% ../nbs/0_foundations/10_trajectories.ipynb #43f7a9fc
 def unflatten_weights(
     net:nn.Module,      # says names and shapes
     flat:Tensor,        # (P,)

@@ -16,25 +16,26 @@ from ..matching import distribution_matching, matching_net
 # %% auto #0
 __all__ = ['DEFAULTS', 'match_means', 'distill']
 
-# %% ../../nbs/6_baselines/09_dm.ipynb #0844f016
+# %% ../../nbs/6_baselines/09_dm.ipynb #518cff75
 DEFAULTS = dict(
     default=dict(iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real', families='color_crop_cutout_flip_scale_rotate'),
-    digits=dict(iterations=200, lr_img=1.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
+    digits=dict(iterations=200, lr_img=5.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
 
-# %% ../../nbs/6_baselines/09_dm.ipynb #335d3da1
+# %% ../../nbs/6_baselines/09_dm.ipynb #9d3b2633
+def _step(syn, data, seed, it, o):
+    "One gradient on the images: a fresh network, all classes"
+    net = matching_net(o['arch'], data, rng(seed, 'net', it).initial_seed(), syn.device, **(dict(width=o['width']) if o['arch'].startswith('convnet') else {}))
+    matched_step(lambda a, b, cs: distribution_matching(net, a, b), syn, data, rng(seed, 'step', it), o['batch_real'], o['families'], chunk=512)
+
+# %% ../../nbs/6_baselines/09_dm.ipynb #2e99197e
 def match_means(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
-    seed:int,
-    o:dict,                         # all options
-    progress:bool=True,
+    seed:int, o:dict, progress:bool=True,   # `o`: all options
 )->Tensor:                          # the images at the end
     "Distribution matching over random networks (DM, algorithm 1)"
     syn = syn.requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
-    kw = dict(width=o['width']) if o['arch'].startswith('convnet') else {}
-    for it in progress_bar(range(o['iterations']), 'distribution matching', progress):
-        net = matching_net(o['arch'], data, rng(seed, 'net', it).initial_seed(), syn.device, **kw); opt.zero_grad()
-        matched_step(lambda a, b, cs: distribution_matching(net, a, b), syn, data, rng(seed, 'step', it), o['batch_real'], o['families'], chunk=512); opt.step()
+    for it in progress_bar(range(o['iterations']), 'distribution matching', progress): opt.zero_grad(); _step(syn, data, seed, it, o); opt.step()
     return syn.detach()
 
 # %% ../../nbs/6_baselines/09_dm.ipynb #ecf2c83d
