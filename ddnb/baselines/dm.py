@@ -16,10 +16,10 @@ from ..matching import distribution_matching, matching_net
 # %% auto #0
 __all__ = ['DEFAULTS', 'match_means', 'distill']
 
-# %% ../../nbs/6_baselines/09_dm.ipynb #0844f016
+# %% ../../nbs/6_baselines/09_dm.ipynb #518cff75
 DEFAULTS = dict(
     default=dict(iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real', families='color_crop_cutout_flip_scale_rotate'),
-    digits=dict(iterations=200, lr_img=1.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
+    digits=dict(iterations=200, lr_img=5.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/6_baselines/09_dm.ipynb #335d3da1
 def match_means(

@@ -58,7 +58,7 @@ def _iteration(experts, net, syn, labels, lr, o, seed, it):
     aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
     return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'])
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #d3143ccd
+# %% ../../nbs/6_baselines/10_mtt.ipynb #deb59f9b
 def match_trajectories(
     data:ImageData,                 # as the method sees it
     experts:Experts,
@@ -73,7 +73,7 @@ def match_trajectories(
     opt = torch.optim.SGD([dict(params=[x], lr=o['lr_img']), dict(params=[lr], lr=o['lr_lr'])], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'trajectory matching', progress):
         loss, x.grad, lr.grad = _iteration(experts, net, x, labels, lr, o, seed, it)
-        if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}) or lr_lr (now {o['lr_lr']:g})")
+        if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
         opt.step(); lr.clamp_(min=1e-3); losses.append(loss.item())
     return x.view(shape), lr.item(), losses
 
