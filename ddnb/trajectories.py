@@ -60,11 +60,13 @@ def train_expert(
         trail.append(flatten_weights(net).cpu())
     return torch.stack(trail)
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #32c39698
+# %% ../nbs/0_foundations/10_trajectories.ipynb #99bd5d1d
 def _head(file):
     try:
         with safe_open(file, 'pt') as f: return json.loads(f.metadata()['ddnb.expert'])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e: raise DdnbError(f"{file} is no expert of ddnb ({e}); remove it and the run makes it again") from None
+
+# %% ../nbs/0_foundations/10_trajectories.ipynb #21ec3ee6
 def _differs(old, new, folder):
     "Refuse experts that were made otherwise, naming the first difference"
     for k,b in json.loads(json.dumps(new)).items():
@@ -139,9 +141,11 @@ def inner_batches(
     while len(out) < steps: out += reversed(torch.randperm(n, generator=g).split(batch_size))
     return out[:steps]
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #68b9907b
+# %% ../nbs/0_foundations/10_trajectories.ipynb #b87b3967
 def _gradient(net, flat, x, y):
     return torch.autograd.grad(F.cross_entropy(functional_call(net, unflatten_weights(net, flat), (x,)), y), flat, create_graph=True)[0]
+
+# %% ../nbs/0_foundations/10_trajectories.ipynb #2a8db957
 def _step(flat, images, lr, net, labels, idx, augment, k):
     x = images[idx] if augment is None else augment(images[idx], k)
     return flat - lr*_gradient(net, flat, x, labels[idx])

@@ -19,7 +19,7 @@ from ..zca import ZCA
 
 # %% auto #0
 __all__ = ['INITS', 'DEFAULTS', 'DSA_DEFAULTS', 'LOOPS', 'start_images', 'open_pixels', 'pixel_set', 'at_most', 'default_arch',
-           'matched_step', 'condense', 'distill', 'dsa']
+           'fresh_net', 'matched_step', 'condense', 'distill', 'dsa']
 
 # %% ../../nbs/6_baselines/08_dc.ipynb #8883dff4
 INITS = ('noise', 'real')
@@ -86,8 +86,14 @@ def default_arch(
     "The ConvNet whose depth goes with the image size"
     return next((f'convnet{d}' for d,most in ((3, 32), (4, 64), (5, 128)) if data.size <= most), 'convnet6')
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #6057373d
-def _net(data, o, *key, device=None):
+# %% ../../nbs/6_baselines/08_dc.ipynb #058986f1
+def fresh_net(
+    data:ImageData,
+    o:dict,                             # options: `arch`, and `width` for a ConvNet
+    *key:int|str,                       # of the initial weights: the seed, and what the network is for
+    device:str|torch.device|None=None,
+)->nn.Module:
+    "A random network for one step"
     kw = dict(width=o['width']) if o['arch'].startswith('convnet') else {}
     return matching_net(o['arch'], data, rng(*key).initial_seed(), device, **kw)
 
@@ -117,7 +123,7 @@ def _train(net, syn, o, epochs, g):
         for idx in torch.randperm(len(x), generator=g).to(x.device).split(256):
             opt.zero_grad(); F.cross_entropy(net(augment(x[idx], g, families=o['families']) if o['families'] else x[idx]), y[idx]).backward(); opt.step()
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #1a571589
+# %% ../../nbs/6_baselines/08_dc.ipynb #e9d9499a
 def condense(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
@@ -128,7 +134,7 @@ def condense(
     "Gradient matching over random networks, trained a little between the steps (DC, algorithm 1)"
     syn = syn.requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'gradient matching', progress):
-        net = _net(data, o, seed, 'net', it, device=syn.device)
+        net = fresh_net(data, o, seed, 'net', it, device=syn.device)
         for k in range(o['outer_loop']):
             g = rng(seed, 'step', it, k); opt.zero_grad()
             matched_step(lambda a, b, cs: gradient_matching(net, a, b, cs), syn, data, g, o['batch_real'], o['families']); opt.step()
