@@ -18,7 +18,7 @@ from ..core import DdnbError
 # %% auto #0
 __all__ = ['Loaded', 'write_folder', 'folder_kind', 'read_folder', 'read_checkpoint']
 
-# %% ../../nbs/1_generators/05a_folders.ipynb #5e9d1704
+# %% ../../nbs/1_generators/05a_folders.ipynb #b2768780
 def write_folder(
     folder:str|Path,                # where to
     net:nn.Module,                  # with its options in `net.config`
@@ -30,7 +30,9 @@ def write_folder(
     "Write a network, its autoencoder and what is known about both"
     folder, dtype = Path(folder), torch.float16 if half else torch.float32
     folder.mkdir(parents=True, exist_ok=True); (folder/'config.json').unlink(missing_ok=True)
-    if vae is not None: nn.Module.to(deepcopy(vae), 'cpu', dtype).save_pretrained(folder/'vae')
+    if vae is not None:
+        vae = nn.Module.to(deepcopy(vae), 'cpu', dtype); vae.register_to_config(_name_or_path='')     # where it was read from is nobody's business
+        vae.save_pretrained(folder/'vae')
     save_file({k: v.detach().to('cpu', dtype).contiguous() for k,v in net.state_dict().items()}, folder/'model.safetensors')
     head = dict(_class_name=type(net).__name__, **net.config, id2label={str(i): n for i,n in enumerate(class_names or [])}, licence=licence)
     (folder/'config.json').write_text(json.dumps(head, indent=1))
