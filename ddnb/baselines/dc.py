@@ -123,7 +123,7 @@ def _train(net, syn, o, epochs, g):
         for idx in torch.randperm(len(x), generator=g).to(x.device).split(256):
             opt.zero_grad(); F.cross_entropy(net(augment(x[idx], g, families=o['families']) if o['families'] else x[idx]), y[idx]).backward(); opt.step()
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #e9d9499a
+# %% ../../nbs/6_baselines/08_dc.ipynb #7d49a64e
 def condense(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
@@ -132,7 +132,7 @@ def condense(
     progress:bool=True,
 )->Tensor:                          # the images at the end
     "Gradient matching over random networks, trained a little between the steps (DC, algorithm 1)"
-    syn = syn.requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
+    syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'gradient matching', progress):
         net = fresh_net(data, o, seed, 'net', it, device=syn.device)
         for k in range(o['outer_loop']):

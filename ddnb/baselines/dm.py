@@ -27,7 +27,7 @@ def means_step(data:ImageData, syn:Tensor, seed:int, it:int, o:dict)->float:
     net = fresh_net(data, o, seed, 'net', it, device=syn.device)
     return matched_step(lambda a, b, cs: distribution_matching(net, a, b), syn, data, rng(seed, 'step', it), o['batch_real'], o['families'], chunk=512)
 
-# %% ../../nbs/6_baselines/09_dm.ipynb #e0e65242
+# %% ../../nbs/6_baselines/09_dm.ipynb #18e89df7
 def match_means(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
@@ -36,7 +36,7 @@ def match_means(
     progress:bool=True,
 )->Tensor:                          # the images at the end
     "Distribution matching over random networks (DM, algorithm 1)"
-    syn = syn.requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
+    syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'distribution matching', progress):
         opt.zero_grad(); means_step(data, syn, seed, it, o); opt.step()
     return syn.detach()

@@ -58,7 +58,7 @@ def _iteration(experts, net, syn, labels, lr, o, seed, it):
     aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
     return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'])
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #deb59f9b
+# %% ../../nbs/6_baselines/10_mtt.ipynb #690170d7
 def match_trajectories(
     data:ImageData,                 # as the method sees it
     experts:Experts,
@@ -68,7 +68,7 @@ def match_trajectories(
     progress:bool=True,
 )->tuple[Tensor,float,list[float]]: # the images, the step size, the loss of every iteration
     "Trajectory matching with a learned step size (MTT, algorithm 1)"
-    shape, x, lr, losses = syn.shape, syn.flatten(0, 1), torch.tensor(float(o['lr_init']), device=syn.device), []
+    shape, x, lr, losses = syn.shape, syn.flatten(0, 1).clone(), torch.tensor(float(o['lr_init']), device=syn.device), []
     labels, net = torch.arange(shape[0], device=x.device).repeat_interleave(shape[1]), experts.net(data, x.device)
     opt = torch.optim.SGD([dict(params=[x], lr=o['lr_img']), dict(params=[lr], lr=o['lr_lr'])], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'trajectory matching', progress):
