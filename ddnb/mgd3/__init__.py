@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['distill', 'DEFAULTS', 'mgd3_options', 'kmeans_modes', 'class_latents', 'find_modes', 'nearest_latents', 'discover',
-           'nearest_real', 'show_modes', 'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index']
+           'nearest_real', 'show_modes', 'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index', 'choose_guidance']
 
-# %% ../../nbs/2_mgd3/03_mgd3.ipynb #dc44309d
+# %% ../../nbs/2_mgd3/03_mgd3.ipynb #3b39613f
 from .sampling import distill, DEFAULTS, mgd3_options
 from .modes import kmeans_modes, class_latents
 from .clusters import find_modes, nearest_latents
 from .discovery import discover, nearest_real, show_modes
 from .guidance import ModeGuide, shift_mean, shift_eps, stop_index
+from .search import choose_guidance
 
-# %% ../../nbs/2_mgd3/03_mgd3.ipynb #5855873c
+# %% ../../nbs/2_mgd3/03_mgd3.ipynb #2b7d613e
 _all_ = ['distill', 'DEFAULTS', 'mgd3_options', 'kmeans_modes', 'class_latents', 'find_modes', 'nearest_latents', 'discover', 'nearest_real', 'show_modes',
-         'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index']
+         'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index', 'choose_guidance']
