@@ -191,9 +191,9 @@ MEDMNIST = tuple(f'{n}mnist' for n in 'path chest derma oct pneumonia retina bre
 _CIFAR, _HALF = ((.4914, .4822, .4465), (.2023, .1994, .2010)), ((.5,)*3, (.5,)*3)
 _IMAGENET_TERMS = 'ImageNet terms: non-commercial research only'
 
-# %% ../nbs/0_foundations/02_data.ipynb #ddb3787f
+# %% ../nbs/0_foundations/02_data.ipynb #1e0b3be3
 KNOWN = {
-    'cifar10': dict(stats=_CIFAR, licence='none stated (Krizhevsky 2009)'),
+    'cifar10': dict(stats=_CIFAR, generator='cifar10', licence='none stated (Krizhevsky 2009)'),
     'cifar100': dict(stats=_CIFAR, licence='none stated (Krizhevsky 2009)'),
     'mnist': dict(stats=((.1307,)*3, (.3081,)*3), licence='CC BY-SA 3.0'),
     'fashion_mnist': dict(stats=((.2861,)*3, (.3530,)*3), licence='MIT (Zalando)'),
