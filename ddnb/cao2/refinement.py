@@ -104,10 +104,9 @@ def chunks(
     flat = ((it, z) for items,zs in stream for it,z in zip(items, zs))
     while part := list(islice(flat, n)): yield part
 
-# %% ../../nbs/3_cao2/01_refinement.ipynb #c44d6e94
+# %% ../../nbs/3_cao2/01_refinement.ipynb #2f799f95
 def refine_batches(
-    gen,                        # a generator of latents
-    stream,                     # (items, latents) pairs; an item is (label, index)
+    gen, stream,                # a generator of latents; (items, latents) pairs, an item is (label, index)
     batch_size:int,             # the fixed shape
     refined,                    # function: items, their latents -> refined latents
 ):                              # yields (items, latents), batch by batch
