@@ -69,22 +69,23 @@ def _methods():
     print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]   (ddnb distill METHOD --help lists a method\'s own options)\nmethods:')
     for m in METHODS: print(f'  {m:10}{inspect.getdoc(get_method(m))}')
 
-# %% ../nbs/8_scale/00_cli.ipynb #657e647d
+# %% ../nbs/8_scale/00_cli.ipynb #9be3496b
 def _load(fn, opts, data, root, size, skip_bad):
     "Data at the right size, and the generator opened once"
     d = load_data(data, root, size, skip_bad)
     if 'generator' not in inspect.signature(fn).parameters: return d
     from ddnb.generators.sets import open_inputs
     if 'dtype' in opts: opts['dtype'] = getattr(torch, known(opts['dtype'], ('float32', 'bfloat16', 'float16'), 'dtype'))
-    d, opts['generator'] = open_inputs(d, opts.get('generator'), opts.get('device'), opts.get('dtype'))
+    d, opts['generator'] = open_inputs(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), noise='num_iter' not in inspect.signature(fn).parameters)
     return d if size or d.size == opts['generator'].size else load_data(data, root, opts['generator'].size, skip_bad)
 
-# %% ../nbs/8_scale/00_cli.ipynb #f41d9fa2
+# %% ../nbs/8_scale/00_cli.ipynb #0953fb9b
 def _costs(method, d, opts, dry_run):
     "Say what a run will cost; True to stop there"
     if not (dry_run or 'generator' in opts and sys.stderr.isatty()): return False
     from ddnb.cost import disk_warning, run_cost
     check_ipc(opts.get('ipc', 10), d)
+    if hasattr(opts.get('generator'), 'tokens'): print(f"{opts.get('ipc', 10)*len(d.classes):,} images; the time of a MAR is not estimated", file=sys.stdout if dry_run else sys.stderr); return dry_run
     cost = run_cost(method, d, opts)
     print(cost, file=sys.stdout if dry_run else sys.stderr)
     if w := opts.get('out') and disk_warning(cost, opts['out']): print(f'ddnb: {w}', file=sys.stderr)

@@ -82,14 +82,15 @@ def estimate(
     if encodes: seconds += _pieces(encoded, 64)*_timed(lambda: gen.encode(data.train.batch(torch.arange(min(64, encoded)))), gen.device, 1)
     return Cost(n, steps, encoded, seconds, peak_memory(gen.device), disk, str(gen.device))
 
-# %% ../nbs/8_scale/01_cost.ipynb #98fb42f9
+# %% ../nbs/8_scale/01_cost.ipynb #5ad266e4
 def _walked(method, options):
     "Options of `estimate` for a method: the caller's, else the generator's, else the method's default row"
     from importlib import import_module
     from ddnb.contract import METHODS, pick_options
-    gen, table = options.get('generator'), getattr(import_module(METHODS[method]), 'DEFAULTS', {'default': {}})
+    gen, table = options.get('generator'), getattr(import_module(METHODS[method].partition(':')[0]), 'DEFAULTS', {'default': {}})
     keys = 'batch_size', 'num_steps', 'cfg_scale', 'sampler', 'strength'
-    o = pick_options(table, 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
+    row = table['default'] if 'default' in table else table['default', 1]       # CaO2's table has a row from each IPC on
+    o = pick_options(dict(default=row), 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
     return {('share' if k == 'strength' else k): o[k] for k in keys if k in o}
 
 # %% ../nbs/8_scale/01_cost.ipynb #7989dff1

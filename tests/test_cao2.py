@@ -56,3 +56,13 @@ def test_bad_input_leaves_nothing(sets, inputs, tmp_path):
     with pytest.raises(DdnbError, match='a smaller pool cannot give 3'): distill(data, gen, 3, pool=0, out=tmp_path/'x')
     with pytest.raises(DdnbError, match="more than the pool's 1 images"): select(s, data, 2, out=tmp_path/'x')
     assert not (tmp_path/'x').exists()
+
+@pytest.fixture(scope='module')
+def mar(inputs): return distill(inputs[0], 'digits_mar', 1, device='cpu', num_steps=4, num_iter=4, batch_size=8, iterations=0, selector='convnet3', progress=False)
+
+def test_refine_takes_the_set_of_a_mar(mar, tmp_path):
+    r = refine(mar, device='cpu', **QUICK)
+    assert same(r, refine(mar, 'digits_mar', device='cpu', out=tmp_path/'x', **QUICK)) and not torch.equal(r.latents, refine(mar, device='cpu', seed=1, **QUICK).latents)
+    assert 0 < (r.latents-mar.latents).abs().max() <= 2*1e-4*1.01 and torch.equal(r.labels, mar.labels)
+    assert [a['method'] for a in r.info['ancestors']] == ['cao2'] and DistilledSet.load(tmp_path/'x').verify() == []
+    with pytest.raises(DdnbError, match='t_hat is no option of CaO2 on digits_mar'): refine(mar, device='cpu', t_hat=3, **QUICK)

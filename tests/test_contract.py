@@ -5,6 +5,7 @@ from ddnb.contract import METHODS, get_method
 from ddnb.core import DdnbError, DistilledSet, SetWriter
 from ddnb.data import load_data
 from ddnb.generators.latent import LatentDiffusion
+from ddnb.generators.mar import MAR
 
 SMALL = dict(                                       # options that make a call end within five seconds
     mgd3=dict(num_steps=4, batch_size=16),
@@ -17,27 +18,29 @@ SMALL = dict(                                       # options that make a call e
     rded=dict(subset=20, crops=2),
     minimax=dict(num_steps=4, batch_size=16, steps=2),
     cao2=dict(num_steps=4, batch_size=16, iterations=2),
+    cao2_on_mar=dict(generator='digits_mar', num_steps=4, num_iter=4, batch_size=16, iterations=2),
     dc=dict(iterations=2, batch_real=2, width=4),
     dsa=dict(iterations=2, batch_real=2, width=4),
     dm=dict(iterations=2, batch_real=2, width=4),
     mtt=dict(iterations=2, syn_steps=2, experts=1, max_start_epoch=1, width=4),
 )
-SHAPES = dict(cao2={16, 2*16})                       # shapes of the network's work where not that of guidance alone
+SHAPES = dict(cao2={16, 2*16}, cao2_on_mar={16, 2*16})                       # shapes of the network's work where not that of guidance alone
 UNSEEDED = {'herding', 'k_center'}                  # no random number in them: every seed gives the same images
-methods = pytest.mark.parametrize('name', sorted(METHODS))
+methods = pytest.mark.parametrize('name', sorted(SMALL))
+def method(name): return name.split('_on_')[0]
 @pytest.fixture(scope='module', autouse=True)
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as m: m.setenv('DDNB_CACHE', str(tmp_path_factory.mktemp('cache'))); yield
 @pytest.fixture(scope='module')
 def data(): return load_data('digits')
-def make(name, data, seed=0, ipc=2, **kw): return get_method(name)(data, ipc=ipc, seed=seed, progress=False, **SMALL[name] | kw)
+def make(name, data, seed=0, ipc=2, **kw): return get_method(method(name))(data, ipc=ipc, seed=seed, progress=False, **SMALL[name] | kw)
 def same(a, b): return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and (a.latents is None or torch.equal(a.latents, b.latents))
 
-def test_every_method_is_here(): assert set(SMALL) == set(METHODS)
+def test_every_method_is_here(): assert {method(n) for n in SMALL} == set(METHODS)
 
 @methods
 def test_signature(name):
-    p = list(inspect.signature(get_method(name)).parameters)
+    p = list(inspect.signature(get_method(method(name))).parameters)
     assert p[0] == 'data' and {'ipc', 'seed', 'out', 'progress'} <= set(p)
     if 'generator' in p: assert p[1] == 'generator' and 'batch_size' in p
 
@@ -47,7 +50,7 @@ def test_number_labels_range(name, data):
     assert s.labels.tolist() == [c for c in range(10) for _ in range(2)] and s.classes == data.classes
     assert s.images.shape == (20, 3, 32, 32) and s.images.dtype in (torch.uint8, torch.float32) and s.images.float().std() > (.04 if s.images.is_floating_point() else 10)
     assert len({i.numpy().tobytes() for i in s.images}) == 20, 'an image comes twice'
-    assert s.info['method'] == name and s.info['seed'] == 0 and s.info['data']['name'] == 'digits'
+    assert s.info['method'] == method(name) and s.info['seed'] == 0 and s.info['data']['name'] == 'digits'
     if 'batch_size' in SMALL[name]: assert s.info['options']['batch_size'] == SMALL[name]['batch_size']
 
 @methods
@@ -68,8 +71,9 @@ def test_other_batch_size(name, data):
 def test_all_work_has_one_shape(name, data, monkeypatch):
     "Other shapes round differently; twenty images in batches of sixteen leave four, which are padded"
     if 'batch_size' not in SMALL[name]: return
-    seen, predict = set(), LatentDiffusion.predict
-    monkeypatch.setattr(LatentDiffusion, 'predict', lambda self, x, *a: (seen.add(len(x)), predict(self, x, *a))[1])
+    seen = set()
+    def watched(f): return lambda self, x, *a: (seen.add(len(x)), f(self, x, *a))[1]
+    for cls,part in ((LatentDiffusion, 'predict'), (MAR, 'encode')): monkeypatch.setattr(cls, part, watched(getattr(cls, part)))
     make(name, data)
     assert seen == SHAPES.get(name, {2*16})
 

@@ -80,3 +80,14 @@ def test_images_and_labels_that_cannot_be_read(ddnb, tmp_path, digits):
 def test_another_size_is_said(tmp_path, digits):
     with pytest.warns(DataWarning, match='images of 16 pixels are resized to the 32 of digits'):
         evaluate(distill(load_data('digits', size=16), ipc=1), digits, repeats=1, progress=False, epochs=1, evals=1)
+
+@pytest.mark.parametrize('arch', ('resnet50', 'resnet101'))
+def test_deep_residual_networks_learn_from_both_kinds_of_labels(arch):
+    "Forward and backward: every weight gets a finite gradient, from the last layer to the first"
+    from ddnb.evaluate.learner import mixed_loss
+    from ddnb.nets import make_net
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for y in (torch.arange(4), torch.randn(4, 10, generator=torch.Generator().manual_seed(1))):
+        net = make_net(arch, 10, 32); mixed_loss(net(x), y, y.flip(0), .7, 20. if y.dim() > 1 else 1.).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+        assert net.conv1.weight.grad.abs().sum() > 0 and net.fc.weight.grad.abs().sum() > 0

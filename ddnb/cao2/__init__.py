@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['distill', 'refine', 'select', 'DEFAULTS', 'cao2_options', 'choose', 'probabilities', 'el2n', 'open_selector',
-           'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS']
+           'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS', 'refine_mar', 'mar_residual_loss']
 
-# %% ../../nbs/3_cao2/03_cao2.ipynb #f6d7f801
+# %% ../../nbs/3_cao2/03_cao2.ipynb #8a4197b8
 from .stages import distill, refine, DEFAULTS, cao2_options
 from .selection import select, choose, probabilities, el2n, open_selector, STRATEGIES
 from .refinement import refine_latents, residual_loss, optimise, NORMS
+from .mar_refinement import refine_mar, mar_residual_loss
 
-# %% ../../nbs/3_cao2/03_cao2.ipynb #4f50492c
-_all_ = ['distill', 'refine', 'select', 'DEFAULTS', 'cao2_options', 'choose', 'probabilities', 'el2n', 'open_selector', 'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS']
+# %% ../../nbs/3_cao2/03_cao2.ipynb #9d53e2ef
+_all_ = ['distill', 'refine', 'select', 'DEFAULTS', 'cao2_options', 'choose', 'probabilities', 'el2n', 'open_selector', 'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS', 'refine_mar', 'mar_residual_loss']

@@ -14,7 +14,7 @@ from ..generators.sampling import _finite, process
 from ..generators.schedule import Schedule, q_sample
 
 # %% auto #0
-__all__ = ['NORMS', 'CONVENTIONS', 'residual_loss', 'optimise', 'check_refine', 'refine_latents']
+__all__ = ['NORMS', 'CONVENTIONS', 'residual_loss', 'descend', 'optimise', 'check_refine', 'refine_batches', 'refine_latents']
 
 # %% ../../nbs/3_cao2/01_refinement.ipynb #356fd6b3
 NORMS = dict(
@@ -42,7 +42,22 @@ def residual_loss(
     r = (gen.predict(q_sample(s, x, i, noise), t, labels)[0] - noise).flatten(1)
     return r.pow(2).mean(1) + norm_weight*NORMS[norm](r)
 
-# %% ../../nbs/3_cao2/01_refinement.ipynb #f7b20204
+# %% ../../nbs/3_cao2/01_refinement.ipynb #f160d873
+def descend(
+    x:Tensor,                   # (N, ...) latents
+    loss,                       # function (latents, iteration) -> (N,) one loss an image
+    iterations:int=100,
+    lr:float=6e-4,
+    seen=lambda k, loss: None,  # called at every iteration with the losses before it
+)->Tensor:                      # like `x`
+    "Adam on latents, each with a state of its own"
+    x = x.clone().requires_grad_(); opt = torch.optim.Adam([x], lr)
+    for k in range(iterations):
+        l = loss(x, k); x.grad, = torch.autograd.grad(l.sum(), x)
+        opt.step(); seen(k, l.detach())
+    return x.detach()
+
+# %% ../../nbs/3_cao2/01_refinement.ipynb #ee0820df
 def optimise(
     gen:DiffusionGenerator,
     s:Schedule,             # the 50 kept steps
@@ -55,12 +70,8 @@ def optimise(
     **kw,                   # `norm`, `norm_weight`, `timesteps`
 )->Tensor:                  # (N, C, h, w) refined latents
     "Adam on latents, the network frozen (CaO2, algorithm 1, lines 7 to 10)"
-    x = x.clone().requires_grad_(); opt = torch.optim.Adam([x], lr)
-    for k in range(steps.shape[1]):
-        loss = residual_loss(gen, s, x, noise, steps[:,k], labels if labels.dim() == 1 else labels[:,k], **kw)
-        x.grad, = torch.autograd.grad(loss.sum(), x)
-        opt.step(); seen(k, loss.detach())
-    return x.detach()
+    loss = lambda z, k: residual_loss(gen, s, z, noise, steps[:,k], labels if labels.dim() == 1 else labels[:,k], **kw)
+    return descend(x, loss, steps.shape[1], lr, seen)
 
 # %% ../../nbs/3_cao2/01_refinement.ipynb #51d54ecf
 LEVELS = 50         # kept steps that noise levels are counted in
@@ -93,7 +104,19 @@ def chunks(
     flat = ((it, z) for items,zs in stream for it,z in zip(items, zs))
     while part := list(islice(flat, n)): yield part
 
-# %% ../../nbs/3_cao2/01_refinement.ipynb #2a3452d6
+# %% ../../nbs/3_cao2/01_refinement.ipynb #2f799f95
+def refine_batches(
+    gen, stream,                # a generator of latents; (items, latents) pairs, an item is (label, index)
+    batch_size:int,             # the fixed shape
+    refined,                    # function: items, their latents -> refined latents
+):                              # yields (items, latents), batch by batch
+    "Batches of one shape across classes, the last one padded"
+    for part in chunks(stream, batch_size):
+        (idx, n), = fixed_batches(len(part), batch_size)
+        items, x = [part[k][0] for k in idx], torch.stack([part[k][1] for k in idx]).to(gen.device, torch.float32)
+        yield items[:n], _finite(refined(items, x)[:n], items, gen)
+
+# %% ../../nbs/3_cao2/01_refinement.ipynb #bf7f27eb
 def refine_latents(
     gen:DiffusionGenerator,
     stream,                     # (items, latents) pairs; an item is (label, index)
@@ -112,10 +135,8 @@ def refine_latents(
 ):                              # yields (items, latents), batch by batch
     "Refine a stream of latents in batches of one shape (CaO2, stage 2)"
     s = process(gen, LEVELS)
-    for part in chunks(stream, batch_size):
-        (idx, n), = fixed_batches(len(part), batch_size)
-        items, x = [part[k][0] for k in idx], torch.stack([part[k][1] for k in idx]).to(gen.device, torch.float32)
+    def refined(items, x):
         draws = [_draws(gen, seed, c, i, gen_labels[c], iterations, t_hat, condition, label_dropout) for c,i in items]
         noise, steps, labels = (torch.stack(d).to(gen.device) for d in zip(*draws))
-        z = optimise(gen, s, x, noise, steps, labels, lr, seen, norm=norm, norm_weight=norm_weight, timesteps=timesteps)
-        yield items[:n], _finite(z[:n], items, gen)
+        return optimise(gen, s, x, noise, steps, labels, lr, seen, norm=norm, norm_weight=norm_weight, timesteps=timesteps)
+    return refine_batches(gen, stream, batch_size, refined)

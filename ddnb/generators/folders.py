@@ -16,7 +16,7 @@ from torch import nn
 from ..core import DdnbError
 
 # %% auto #0
-__all__ = ['Loaded', 'write_folder', 'folder_kind', 'read_folder', 'read_checkpoint']
+__all__ = ['Loaded', 'write_folder', 'folder_kind', 'read_folder', 'InFolder', 'read_checkpoint']
 
 # %% ../../nbs/1_generators/05a_folders.ipynb #b2768780
 def write_folder(
@@ -79,6 +79,27 @@ def read_folder(
     try: net, auto, names, licence = _parts(f, make)
     except (OSError, TypeError, KeyError, ValueError, RuntimeError, SafetensorError) as e: raise DdnbError(f"cannot load {folder}: {str(e).splitlines()[0]}") from None
     return Loaded(net.float().eval(), auto and auto.float().eval(), _sha(f), names, licence)
+
+# %% ../../nbs/1_generators/05a_folders.ipynb #9fc0da38
+class InFolder:
+    "A generator with `net`, `vae`, `class_names` and `licence`, kept in a folder"
+    network:type=None       # class of the network
+    def save(self,
+        folder:str|Path,            # where to
+        half:bool=True,             # store float16
+    ):
+        "Write network and autoencoder into a folder"
+        write_folder(folder, self.net, self.vae, self.class_names, self.licence, half)
+    @classmethod
+    def load(cls,
+        folder:str|Path,                    # with config.json, model.safetensors, vae/
+        device:str|torch.device|None=None,
+        dtype:torch.dtype|None=None,        # of the networks; None: float32
+        id:str|None=None,                   # name in manifests; None: the folder
+    ):
+        "Load a generator from a folder that `save` wrote"
+        l = read_folder(folder, cls.network)
+        return cls(l.vae, l.net, id or str(folder), l.sha256, l.class_names, l.licence, device, dtype)
 
 # %% ../../nbs/1_generators/05a_folders.ipynb #92d30ed4
 def read_checkpoint(

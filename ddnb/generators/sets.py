@@ -23,17 +23,18 @@ def _pick(data, generator):
     if data.generator is None: raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with vae/, transformer/ and scheduler/, or a model id")
     return data.generator
 
-# %% ../../nbs/1_generators/05_sets.ipynb #23d654f4
+# %% ../../nbs/1_generators/05_sets.ipynb #c9e2a21c
 def open_inputs(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
     device:str|torch.device|None=None,
     dtype:torch.dtype|None=None,
+    noise:bool=True,                    # must the generator predict noise?
 )->tuple[ImageData,DiffusionGenerator]:
     "Data and generator, loaded; data given by name is loaded at the generator's size"
     opened = data if isinstance(data, ImageData) else load_data(data)
     gen = load_generator(_pick(opened, generator), device, dtype)
-    if not callable(getattr(gen, 'predict', None)): raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; choose a diffusion model, e.g. digits")
+    if noise and not callable(getattr(gen, 'predict', None)): raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; choose a diffusion model, e.g. digits")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
     return load_data(data, size=gen.size), gen
 
