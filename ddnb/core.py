@@ -72,7 +72,7 @@ def progress(
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])
 ClassInfo.__doc__ = "A class: its name and its WordNet id (None where it has none)"
 
-# %% ../nbs/0_foundations/00_core.ipynb #d9d2a137
+# %% ../nbs/0_foundations/00_core.ipynb #2f676868
 @dataclass
 class DistilledSet:
     "A small training set, with everything needed to train on it and to know how it was made"
@@ -82,8 +82,8 @@ class DistilledSet:
     soft_labels:Tensor|None=None         # (N, classes), where the method has them
     latents:Tensor|None=None             # (N, C, h, w) scaled latents, where the method has them
     info:dict=field(default_factory=dict)# the manifest: method, options, seed, data, generator, ...
-    codes:bytes|None=None                # the bitstream that the images are decoded from, where there is one
     path:Path|None=None                  # its folder, once it has one
+    codes:bytes|None=None                # the bitstream that the images are decoded from, where there is one
 
     def __len__(self): return len(self.images)
     def __repr__(self): return f"DistilledSet({self.info.get('method','?')}: {len(self)} images of {len(self.classes)} classes, {self.images.shape[-2]}x{self.images.shape[-1]})"
