@@ -19,7 +19,7 @@ from ..trajectories import Experts
 
 # %% auto #0
 __all__ = ['LOSSES', 'MeansUtility', 'GradientsUtility', 'TrajectoriesUtility', 'make_utility', 'class_rows', 'image_gradient',
-           'backward', 'joint_step', 'optimise']
+           'backward', 'joint_step', 'optimise_jointly']
 
 # %% ../../nbs/5_ruo/05_joint.ipynb #7da428eb
 class MeansUtility:
@@ -113,8 +113,8 @@ def joint_step(
     opt.zero_grad(); bpp = backward(c, noise, grad, lam, weight); clip_slices(parameters(c)); opt.step()
     return loss, bpp
 
-# %% ../../nbs/5_ruo/05_joint.ipynb #60b3d226
-def optimise(
+# %% ../../nbs/5_ruo/05_joint.ipynb #f402a256
+def optimise_jointly(
     c:Codec,                        # not changed
     utility,
     steps:int,
