@@ -15,7 +15,7 @@ from ..core import DistilledSet, known
 # %% auto #0
 __all__ = ['FORMATS', 'lay_sheet', 'cut_sheet', 'through_file', 'recode', 'sizes']
 
-# %% ../../nbs/7_evaluate/07a_sizes.ipynb #bc011a57
+# %% ../../nbs/7_evaluate/07a_sizes.ipynb #3760118e
 def lay_sheet(
     images:Tensor,              # (n, 3, H, W)
 )->Tensor:                      # (3, rows*H, columns*W), nearly square, black where images are missing
@@ -25,19 +25,17 @@ def lay_sheet(
     return x.permute(2, 0, 3, 1, 4).reshape(c, rows*h, cols*w)
 
 def cut_sheet(
-    sheet:Tensor, n:int,        # from `lay_sheet`; images on it
-    size:tuple[int,int],        # (H, W) of each
+    sheet:Tensor, n:int, size:tuple[int,int],   # from `lay_sheet`; images on it; (H, W) of each
 )->Tensor:                      # (n, 3, H, W)
     "The images of a sheet"
     h, w = size; c, H, W = sheet.shape
     return sheet.reshape(c, H//h, h, W//w, w).permute(1, 3, 0, 2, 4).reshape(-1, c, h, w)[:n]
 
-# %% ../../nbs/7_evaluate/07a_sizes.ipynb #22ea4db7
+# %% ../../nbs/7_evaluate/07a_sizes.ipynb #8d41eebb
 FORMATS = dict(png='PNG', jpeg='JPEG', webp='WEBP')
 def through_file(
     picture:Tensor,             # (3, H, W) uint8
-    fmt:str='jpeg',             # "png", "jpeg" or "webp"
-    quality:int=75,             # of the two that lose something
+    fmt:str='jpeg', quality:int=75,     # "png", "jpeg" or "webp"; of the two that lose something
 )->tuple[Tensor,int]:           # what comes back; bytes
     "A picture written to a file and read again"
     buf, kw = io.BytesIO(), {} if known(fmt, FORMATS, 'picture format') == 'png' else dict(quality=quality)
