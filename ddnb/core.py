@@ -46,13 +46,12 @@ def rng(
     h = hashlib.sha256(repr((int(seed), *key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(h[:7], 'little'))
 
-# %% ../nbs/0_foundations/00_core.ipynb #31dabab6
+# %% ../nbs/0_foundations/00_core.ipynb #76cad67c
 def get_device(
     device:str|torch.device|None=None,  # "cuda", "mps", "cpu", or None for the best there is
 )->torch.device:
     "The device asked for, else the best one this machine has"
-    best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
-    return torch.device(device or best)
+    return torch.device(device or ('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'))
 
 # %% ../nbs/0_foundations/00_core.ipynb #8d5ebc73
 def progress(
@@ -73,7 +72,7 @@ def progress(
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])
 ClassInfo.__doc__ = "A class: its name and its WordNet id (None where it has none)"
 
-# %% ../nbs/0_foundations/00_core.ipynb #838e5103
+# %% ../nbs/0_foundations/00_core.ipynb #2f676868
 @dataclass
 class DistilledSet:
     "A small training set, with everything needed to train on it and to know how it was made"
@@ -84,10 +83,10 @@ class DistilledSet:
     latents:Tensor|None=None             # (N, C, h, w) scaled latents, where the method has them
     info:dict=field(default_factory=dict)# the manifest: method, options, seed, data, generator, ...
     path:Path|None=None                  # its folder, once it has one
+    codes:bytes|None=None                # the bitstream that the images are decoded from, where there is one
 
     def __len__(self): return len(self.images)
-    def __repr__(self):
-        return f"DistilledSet({self.info.get('method','?')}: {len(self)} images of {len(self.classes)} classes, {self.images.shape[-2]}x{self.images.shape[-1]})"
+    def __repr__(self): return f"DistilledSet({self.info.get('method','?')}: {len(self)} images of {len(self.classes)} classes, {self.images.shape[-2]}x{self.images.shape[-1]})"
 
 # %% ../nbs/0_foundations/00_core.ipynb #246e711a
 def _pil(img):
@@ -109,33 +108,31 @@ def contact_sheet(self:DistilledSet,
         for c,img in enumerate(row): sheet.paste(_pil(img).resize((h, h), Image.NEAREST), (c*(h+2), r*(h+2)))
     return sheet
 
-# %% ../nbs/0_foundations/00_core.ipynb #6dbcdd38
+# %% ../nbs/0_foundations/00_core.ipynb #fb49cd32
 @patch
 def show(self:DistilledSet, **kw):
     "Display the `contact_sheet`, one row for each class"
-    from IPython.display import display
-    display(self.contact_sheet(**kw))
+    from IPython.display import display; display(self.contact_sheet(**kw))
 
 # %% ../nbs/0_foundations/00_core.ipynb #221624d8
 def _png(pic):
     buf = io.BytesIO(); pic.save(buf, 'PNG', optimize=True)
     return buf.getvalue()
 
-# %% ../nbs/0_foundations/00_core.ipynb #806ae22f
+# %% ../nbs/0_foundations/00_core.ipynb #5b0d39c3
 @patch(as_prop=True)
 def bits_per_class(self:DistilledSet)->float:
-    "Bits that one class costs: its PNGs (or floats) and its soft labels"
-    imgs = sum(len(_png(_pil(i))) for i in self.images) if self.images.dtype == torch.uint8 else self.images.numel()*4
-    soft = 0 if self.soft_labels is None else self.soft_labels.numel()*self.soft_labels.element_size()
+    "Bits that one class costs: its bitstream, or else its PNGs (or floats) and its soft labels"
+    imgs = len(self.codes) if self.codes else sum(len(_png(_pil(i))) for i in self.images) if self.images.dtype == torch.uint8 else self.images.numel()*4
+    soft = 0 if self.soft_labels is None or self.codes else self.soft_labels.numel()*self.soft_labels.element_size()
     return 8*(imgs+soft)/len(self.classes)
 
-# %% ../nbs/0_foundations/00_core.ipynb #997ea24a
+# %% ../nbs/0_foundations/00_core.ipynb #1b0484ec
 @patch
 def _repr_markdown_(self:DistilledSet)->str:
     "A short table, for notebooks"
     i = self.info
-    rows = dict(method=i.get('method'), data=i.get('data', {}).get('name'), images=f"{len(self)} in {len(self.classes)} classes", size='x'.join(map(str, self.images.shape[-2:])),
-                seed=i.get('seed'), **{'bits per class': f'{self.bits_per_class:,.0f}', 'seconds': i.get('seconds'), 'folder': self.path})
+    rows = dict(method=i.get('method'), data=i.get('data', {}).get('name'), images=f"{len(self)} in {len(self.classes)} classes", size='x'.join(map(str, self.images.shape[-2:])), seed=i.get('seed'), **{'bits per class': f'{self.bits_per_class:,.0f}', 'seconds': i.get('seconds'), 'folder': self.path})
     return '| | |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k,v in rows.items() if v is not None)
 
 # %% ../nbs/0_foundations/00_core.ipynb #f6d95188
@@ -147,22 +144,21 @@ def class_folders(
     if names == sorted(set(names)): return names
     return [f'{i:0{max(3, len(str(len(names)-1)))}d}_{n}' for i,n in enumerate(names)]
 
-# %% ../nbs/0_foundations/00_core.ipynb #f1d037b6
+# %% ../nbs/0_foundations/00_core.ipynb #ca4323ea
 def write_atomic(
     path:Path,          # where to
     data:bytes,         # what
 )->dict:                # its sha256 and bytes, as the manifest keeps them
     "Write a file so that no reader ever sees a part of it"
     tmp = Path(path).with_name(f'.{Path(path).name}.tmp')
-    with open(tmp, 'wb') as f:
-        f.write(data); f.flush(); os.fsync(f.fileno())
+    with open(tmp, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
     os.replace(tmp, path)
     return dict(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
-# %% ../nbs/0_foundations/00_core.ipynb #3f69a6a2
+# %% ../nbs/0_foundations/00_core.ipynb #b9ce9589
 def _json(d): return json.dumps(d, indent=1, ensure_ascii=False, default=str).encode()
 def _self_sha(m): return hashlib.sha256(_json({k: v for k,v in m.items() if k != 'sha256'})).hexdigest()
-def _intact(f, e): return f.is_file() and f.stat().st_size == e['bytes'] and hashlib.sha256(f.read_bytes()).hexdigest() == e['sha256']
+def _intact(f, e): return e is not None and f.is_file() and f.stat().st_size == e['bytes'] and hashlib.sha256(f.read_bytes()).hexdigest() == e['sha256']
 
 # %% ../nbs/0_foundations/00_core.ipynb #cb1a37b8
 SCHEMA = 1
@@ -180,19 +176,17 @@ def read_manifest(
     if not (unfinished or m.get('complete')): raise DdnbError(f"{folder} is not finished; run the same command again and it continues")
     return m
 
-# %% ../nbs/0_foundations/00_core.ipynb #369b9719
+# %% ../nbs/0_foundations/00_core.ipynb #dacf0b51
 _JOB = ('method', 'options', 'seed', 'ipc', 'data', 'generator', 'ancestors')
 def _differs(old, new):
     old, new = json.loads(_json(old)), json.loads(_json(new))
     for k in _JOB:
         a, b = old.get(k), new.get(k)
         if a == b: continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            q = next(q for q in {**a, **b} if a.get(q) != b.get(q))
-            k, a, b = f'{k} {q}', a.get(q), b.get(q)
+        if isinstance(a, dict) and isinstance(b, dict): q = next(q for q in {**a, **b} if a.get(q) != b.get(q)); k, a, b = f'{k} {q}', a.get(q), b.get(q)
         return f'{k} is {a!r:.60} there and {b!r:.60} here'
 
-# %% ../nbs/0_foundations/00_core.ipynb #b574e0b1
+# %% ../nbs/0_foundations/00_core.ipynb #98673892
 class SetWriter:
     "Writes a set class by class into a folder, and picks up where an earlier run of the same job stopped"
     def __init__(self,
@@ -201,7 +195,7 @@ class SetWriter:
         classes:list[ClassInfo],    # in label order
     ):
         self.out, self.info, self.classes, self.folders = Path(out), info, classes, class_folders(classes)
-        self.parts, self.t0, self.done = self.out/'.parts', time.time(), {}
+        self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
         if self.out.exists() and not self.out.is_dir(): raise DdnbError(f"{out} is a file; name a folder")
         if self.out.exists() and any(self.out.iterdir()): self._resume()
 
@@ -211,18 +205,23 @@ class SetWriter:
 
     def _manifest(self, m): write_atomic(self.out/'dataset.json', _json(m | dict(sha256=_self_sha(m))))
 
-# %% ../nbs/0_foundations/00_core.ipynb #5cad4bf5
+    def put_codes(self, codes:bytes):
+        "Put the bitstream on disk, before the classes, which are pictures of it"
+        self._begin(); write_atomic(self.out/'codes.ruo', codes); self.codes = codes
+
+# %% ../nbs/0_foundations/00_core.ipynb #47db9234
 @patch
 def _resume(self:SetWriter):
     if not (self.out/'dataset.json').exists(): raise DdnbError(f"{self.out} holds other files and no dataset.json; choose another folder")
     m = read_manifest(self.out, unfinished=True)
     if d:=_differs(m, self.info): raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
     if m['complete']: self._split(m)
+    if (f := self.out/'codes.ruo').is_file() and (not m['complete'] or _intact(f, m['files'].get('codes.ruo'))): self.codes = f.read_bytes()
     for f in sorted(self.parts.glob('*.json')):
         part = json.loads(f.read_text())
         if all(_intact(self.out/k, e) for k,e in part.items()): self.done[int(f.stem)] = part
 
-# %% ../nbs/0_foundations/00_core.ipynb #843d25c2
+# %% ../nbs/0_foundations/00_core.ipynb #d4c163f4
 @patch
 def _split(self:SetWriter, m):
     "Take a finished set apart into classes again"
@@ -230,8 +229,7 @@ def _split(self:SetWriter, m):
     if not all(_intact(self.out/n, files[n]) for n in names.values()): return
     tensors = {k: load_file(self.out/n)[k] for k,n in names.items()}
     labels = torch.tensor([e['label'] for e in files.values() if 'label' in e])
-    for c in labels.unique().tolist():
-        self._part(c, {k: e for k,e in files.items() if e.get('label') == c}, {k: t[labels == c] for k,t in tensors.items()})
+    for c in labels.unique().tolist(): self._part(c, {k: e for k,e in files.items() if e.get('label') == c}, {k: t[labels == c] for k,t in tensors.items()})
 
 # %% ../nbs/0_foundations/00_core.ipynb #72b45991
 _TENSORS = dict(latents='latents.safetensors', soft_labels='labels.safetensors', images='images.safetensors')
@@ -246,7 +244,7 @@ def _part(self:SetWriter, label, files, tensors):
     write_atomic(self.parts/f'{label}.json', _json(files))
     return files
 
-# %% ../nbs/0_foundations/00_core.ipynb #c8ad50b0
+# %% ../nbs/0_foundations/00_core.ipynb #4f7929c8
 @patch
 def put(self:SetWriter,
     label:int,                      # which class
@@ -261,13 +259,13 @@ def put(self:SetWriter,
         name, seed = f'{i:0{max(5, len(str(len(images))))}d}.png', rng(self.info.get('seed') or 0, label, i).initial_seed()
         files[f'{folder}/{name}'] = dict(label=label, index=i, seed=seed, **write_atomic(tmp/name, _png(_pil(img))))
     shutil.rmtree(self.out/folder, ignore_errors=True); tmp.rename(self.out/folder)
-    tensors = dict(latents=latents, soft_labels=soft_labels, images=images if images.is_floating_point() else None)
+    tensors = dict(latents=latents, soft_labels=soft_labels, images=images if images.is_floating_point() and self.codes is None else None)
     self.done[label] = self._part(label, files, {k: t.cpu() for k,t in tensors.items() if t is not None})
 
 # %% ../nbs/0_foundations/00_core.ipynb #034dc2f3
 def _versions(): return {p: next((d.version for d in distributions(name=p)), None) for p in ('ddnb', 'torch', 'diffusers')}
 
-# %% ../nbs/0_foundations/00_core.ipynb #816ec495
+# %% ../nbs/0_foundations/00_core.ipynb #f44a81eb
 @patch
 def close(self:SetWriter)->DistilledSet:
     "Join the classes, write the manifest, and return the set as read back from disk"
@@ -278,9 +276,10 @@ def close(self:SetWriter)->DistilledSet:
     files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', ''.join(lines).encode())
     m = dict(schema=SCHEMA, complete=True, **self.info) | dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
     m.update(seconds=round(time.time()-self.t0 + m.get('seconds', 0), 1), created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
-    payload = [e['bytes'] for k,e in files.items() if (k.startswith('images.') if 'images.safetensors' in files else 'label' in e) or k == 'labels.safetensors']
+    if self.codes: files['codes.ruo'] = write_atomic(self.out/'codes.ruo', self.codes)
+    payload = [files['codes.ruo']['bytes']] if self.codes else [e['bytes'] for k,e in files.items() if (k.startswith('images.') if 'images.safetensors' in files else 'label' in e) or k == 'labels.safetensors']
     m['bits_per_class'] = 8*sum(payload)/len(self.classes)
-    files['contact.png'] = write_atomic(self.out/'contact.png', _png(_read(self.out, m).contact_sheet()))
+    files['contact.png'] = write_atomic(self.out/'contact.png', _png(_read(self.out, m | dict(files=pngs)).contact_sheet()))
     self._manifest(m); shutil.rmtree(self.parts, ignore_errors=True)
     return DistilledSet.load(self.out)
 
@@ -291,14 +290,16 @@ def _join(self:SetWriter)->dict:
     return {name: write_atomic(self.out/name, st_bytes({key: torch.cat([p[key] for p in parts])}))
             for key,name in _TENSORS.items() if all(key in p for p in parts)}
 
-# %% ../nbs/0_foundations/00_core.ipynb #96854def
+# %% ../nbs/0_foundations/00_core.ipynb #354b2bc3
 def _read(folder, m):
     files = m['files']; pngs = {k: e for k,e in files.items() if 'label' in e}
     t = {key: load_file(folder/name)[key] for key,name in _TENSORS.items() if name in files}
+    codes = (folder/'codes.ruo').read_bytes() if 'codes.ruo' in files else None
+    if codes: from ddnb.ruo.sets import decode_codes; t |= decode_codes(codes)
     imgs = t.pop('images', None)
     if imgs is None: imgs = torch.stack([torch.from_numpy(np.array(Image.open(folder/k).convert('RGB'))) for k in pngs]).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([e['label'] for e in pngs.values()])
-    return DistilledSet(imgs, labels, [ClassInfo(**c) for c in m['classes']], info=m, path=folder, **t)
+    return DistilledSet(imgs, labels, [ClassInfo(**c) for c in m['classes']], info=m, path=folder, codes=codes, **t)
 
 # %% ../nbs/0_foundations/00_core.ipynb #f4bb6da4
 @patch(cls_method=True)
@@ -310,15 +311,15 @@ def load(cls:DistilledSet,
     try: return _read(folder, m)
     except (OSError, SafetensorError) as e: raise DdnbError(f"{folder} cannot be read ({e}); `ddnb verify {folder}` says what changed") from None
 
-# %% ../nbs/0_foundations/00_core.ipynb #0258f3af
+# %% ../nbs/0_foundations/00_core.ipynb #1808872e
 @patch
 def save(self:DistilledSet,
     out:str|Path,               # a new folder, or one that holds this very set
 )->DistilledSet:                # the set, as read back
     "Write the set to a folder"
     w = SetWriter(out, {k: v for k,v in self.info.items() if k not in ('schema','complete','files','sha256','classes','versions','created')}, self.classes)
-    for c in set(range(len(self.classes))) - set(w.done):
-        w.put(c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels)))
+    if self.codes: w.put_codes(self.codes)
+    for c in set(range(len(self.classes))) - set(w.done): w.put(c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels)))
     return w.close()
 
 # %% ../nbs/0_foundations/00_core.ipynb #e524ab65

@@ -1,10 +1,11 @@
 "codes.ruo: one file gives one set everywhere, and nothing else is taken for one"
-import hashlib, os, subprocess, sys
+import hashlib, os, re, subprocess, sys
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from ddnb.core import DdnbError, rng
+from ddnb.core import DdnbError, DistilledSet, rng
+from ddnb.data import load_data
 from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
 from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols
@@ -119,3 +120,29 @@ def test_size_is_the_estimate():
         at = B._walk(q, grids, lambda s, mu, i: np.round(mu/2**16 + r.laplace(0, 2.**(i/16))).astype(np.int64), 64)
         q.latents = B.take_up(grids, at, q.size); estimate = sum(float(b.sum()) for b in slice_bits(q).values())/8
         assert abs(len(pack(q)) - estimate) <= .01*estimate + 64*4
+
+QUICK = dict(ipc=2, loss='dm', iterations=4, first_iterations=6, width=4, batch_real=4, mse=1e-4, progress=False, device='cpu')
+@pytest.fixture(scope='module')
+def digits(): return load_data('digits', size=16)
+
+def test_a_cap_that_cannot_be_met_names_one_that_can(digits):
+    from ddnb.ruo import compress, distill
+    with pytest.raises(DdnbError, match='bpc=0.05 cannot be met: the smallest file found has') as e: distill(digits, bpc=.05, **QUICK)
+    least = float(re.search(r'has ([\d.]+) kB', str(e.value))[1])
+    s = distill(digits, bpc=least, **QUICK)
+    assert .9*least < s.bits_per_class/8192 <= least and s.info['reached']['lam2'] < 5
+    with pytest.raises(DdnbError, match='the smallest file found has'): compress(s, bpc=.05, iterations=2, tries=1, mse=1e-4, progress=False)
+
+def test_a_class_with_too_few_images_is_named(digits):
+    from ddnb.ruo import distill
+    with pytest.raises(DdnbError, match="ipc 175 is more than the .* training images of class"): distill(digits, **QUICK | dict(ipc=175))
+
+def test_a_set_is_its_file(digits, tmp_path):
+    "Size within 1% and 64 bytes a class of the estimate, the same set from memory, from disk and from its bytes alone"
+    from ddnb.ruo import decode_codes, distill
+    s, kept = distill(digits, **QUICK), distill(digits, **QUICK, out=tmp_path/'x')
+    assert s.codes == kept.codes == (tmp_path/'x/codes.ruo').read_bytes() and torch.equal(s.images, kept.images) and torch.equal(decode_codes(s.codes)['images'], DistilledSet.load(tmp_path/'x').images)
+    assert kept.info['bits_per_class'] == s.bits_per_class == 8*len(s.codes)/10 and not (tmp_path/'x/images.safetensors').exists()
+    assert abs(s.bits_per_class - sum(s.info['rate'].values())) <= .01*s.bits_per_class + 64*8
+    (tmp_path/'x/codes.ruo').write_bytes(resign(b'RUO9'+s.codes[4:]))
+    with pytest.raises(DdnbError, match='version 9'): DistilledSet.load(tmp_path/'x')

@@ -19,7 +19,7 @@ from ..zca import ZCA
 
 # %% auto #0
 __all__ = ['INITS', 'DEFAULTS', 'DSA_DEFAULTS', 'LOOPS', 'start_images', 'open_pixels', 'pixel_set', 'at_most', 'default_arch',
-           'fresh_net', 'matched_step', 'condense', 'distill', 'dsa']
+           'fresh_net', 'matched_step', 'inner_epochs', 'condense', 'distill', 'dsa']
 
 # %% ../../nbs/6_baselines/08_dc.ipynb #8883dff4
 INITS = ('noise', 'real')
@@ -114,8 +114,11 @@ def matched_step(
         d.backward(); total += d.item()
     return total
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #246768f4
-def _train(net, syn, o, epochs, g):
+# %% ../../nbs/6_baselines/08_dc.ipynb #4ad60793
+def inner_epochs(
+    net:nn.Module, syn:Tensor,  # trained in place; (C, ipc, 3, H, W) normalised
+    o:dict, epochs:int, g:torch.Generator,
+):
     "Epochs of plain SGD on the synthetic images"
     x, y = syn.detach().flatten(0, 1), torch.arange(len(syn), device=syn.device).repeat_interleave(syn.shape[1])
     opt = torch.optim.SGD(net.parameters(), o['lr_net'])
@@ -123,7 +126,7 @@ def _train(net, syn, o, epochs, g):
         for idx in torch.randperm(len(x), generator=g).to(x.device).split(256):
             opt.zero_grad(); F.cross_entropy(net(augment(x[idx], g, families=o['families']) if o['families'] else x[idx]), y[idx]).backward(); opt.step()
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #7d49a64e
+# %% ../../nbs/6_baselines/08_dc.ipynb #d2bf8436
 def condense(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
@@ -138,7 +141,7 @@ def condense(
         for k in range(o['outer_loop']):
             g = rng(seed, 'step', it, k); opt.zero_grad()
             matched_step(lambda a, b, cs: gradient_matching(net, a, b, cs), syn, data, g, o['batch_real'], o['families']); opt.step()
-            if k < o['outer_loop']-1: _train(net, syn, o, o['inner_loop'], g)
+            if k < o['outer_loop']-1: inner_epochs(net, syn, o, o['inner_loop'], g)
     return syn.detach()
 
 # %% ../../nbs/6_baselines/08_dc.ipynb #53304f80

@@ -18,7 +18,7 @@ from ..trajectories import HOW, Experts, inner_batches, make_experts, trajectory
 from ..zca import ZCA
 
 # %% auto #0
-__all__ = ['DEFAULTS', 'BY_IPC', 'match_trajectories', 'distill']
+__all__ = ['DEFAULTS', 'BY_IPC', 'open_experts', 'start_gradient', 'match_trajectories', 'distill']
 
 # %% ../../nbs/6_baselines/10_mtt.ipynb #f0cef3d8
 DEFAULTS = dict(
@@ -41,16 +41,26 @@ def _options(data, ipc, given):
     known(o['how'], HOW, 'gradient')
     return o
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #af230a41
-def _experts(data, zca, o, folder, seed, device, progress):
+# %% ../../nbs/6_baselines/10_mtt.ipynb #5b41ceef
+def open_experts(
+    data:ImageData, zca:ZCA|None,   # as it is, and the whitening of the run
+    o:dict, folder:str|Path|None,   # all options; a folder of make_experts, or None: train them, and keep them in the cache
+    seed:int, device:str|torch.device|None=None, progress:bool=True,
+)->Experts:
+    "Experts from a folder or the cache"
     if folder: return Experts(folder, data, zca)
     kw = dict(epochs=o['max_start_epoch']+o['expert_epochs'], arch=o['arch'], seed=seed, families=o['families'], **(dict(width=o['width']) if o['arch'].startswith('convnet') else {}))
     key = hashlib.sha256(json.dumps([describe(data), zca.describe() if zca else None, kw], sort_keys=True, default=str).encode()).hexdigest()[:12]
     return make_experts(cache_folder()/'experts'/f'{data.name}-{o["arch"]}-{key}', data, o['experts'], zca=zca, device=device, progress=progress, **kw)
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #fd04dd56
-def _iteration(experts, net, syn, labels, lr, o, seed, it):
-    "Loss and gradients of one random start"
+# %% ../../nbs/6_baselines/10_mtt.ipynb #adb2bda1
+def start_gradient(
+    experts:Experts, net:torch.nn.Module,
+    syn:Tensor, labels:Tensor,      # (n, 3, H, W) synthetic images, normalised, and (n,)
+    lr:Tensor,                      # α
+    o:dict, seed:int, it:int,       # all options; the iteration draws the start
+)->tuple[Tensor,Tensor,Tensor]:     # loss, gradient for the images, gradient for α
+    "Trajectory matching from one random start of one expert"
     g = rng(seed, 'mtt', it)
     k, t = (int(torch.randint(n, (), generator=g)) for n in (min(o['experts'], len(experts)), o['max_start_epoch']))
     start, target = (w.to(syn.device) for w in experts.at(k, t, t+o['expert_epochs']))
@@ -58,7 +68,7 @@ def _iteration(experts, net, syn, labels, lr, o, seed, it):
     aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
     return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'])
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #690170d7
+# %% ../../nbs/6_baselines/10_mtt.ipynb #a32db181
 def match_trajectories(
     data:ImageData,                 # as the method sees it
     experts:Experts,
@@ -72,12 +82,12 @@ def match_trajectories(
     labels, net = torch.arange(shape[0], device=x.device).repeat_interleave(shape[1]), experts.net(data, x.device)
     opt = torch.optim.SGD([dict(params=[x], lr=o['lr_img']), dict(params=[lr], lr=o['lr_lr'])], momentum=0.5)
     for it in progress_bar(range(o['iterations']), 'trajectory matching', progress):
-        loss, x.grad, lr.grad = _iteration(experts, net, x, labels, lr, o, seed, it)
+        loss, x.grad, lr.grad = start_gradient(experts, net, x, labels, lr, o, seed, it)
         if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
         opt.step(); lr.clamp_(min=1e-3); losses.append(loss.item())
     return x.view(shape), lr.item(), losses
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #af6cfece
+# %% ../../nbs/6_baselines/10_mtt.ipynb #5e22ffdf
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class
@@ -109,7 +119,7 @@ def distill(
     check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
     info = job('mtt', data, ipc, seed, o | dict(expert_folder=expert_folder and str(expert_folder)), space=space, **(dict(zca=zca.describe()) if zca else {}))
     def optimise():
-        e = _experts(data, zca, o, expert_folder, seed, device, progress)
+        e = open_experts(data, zca, o, expert_folder, seed, device, progress)
         x, lr, _ = match_trajectories(seen, e, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o | (dict(experts=len(e)) if expert_folder else {}), progress)
         return x, dict(syn_lr=lr)
     return pixel_set(info, seen, optimise, out)

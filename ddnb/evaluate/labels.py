@@ -51,7 +51,7 @@ def _head(s, data, r, seed, t):
     options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
     return dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None, ancestors=past, space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
 
-# %% ../../nbs/7_evaluate/03_labels.ipynb #287286a6
+# %% ../../nbs/7_evaluate/03_labels.ipynb #bec080cb
 def relabel(
     s:DistilledSet,
     data:ImageData,
@@ -67,7 +67,7 @@ def relabel(
     if r.labels != 'stored': raise DdnbError(f"the protocol {r.name!r} takes {r.labels} labels; only one with labels='stored' keeps them in the set")
     t = load_teacher(teacher, data, device)
     soft = soft_labels(s.images, data, bind(t, data, device), r, seed, device, progress)
-    if out is None: return replace(s, soft_labels=soft, info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')), path=None)
+    if out is None: return replace(s, soft_labels=soft, info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')), path=None, codes=None)
     w = SetWriter(out, _head(s, data, r, seed, t), s.classes)
     for c in range(len(s.classes)):
         if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])

@@ -38,15 +38,16 @@ def open_inputs(
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
     return load_data(data, size=gen.size), gen
 
-# %% ../../nbs/1_generators/05_sets.ipynb #b885444d
+# %% ../../nbs/1_generators/05_sets.ipynb #f20f0e16
 class Memory:
     "Collects a set class by class without a folder"
-    def __init__(self, info:dict, classes:list): self.info, self.classes, self.done = info, classes, {}
+    def __init__(self, info:dict, classes:list): self.info, self.classes, self.done, self.codes = info, classes, {}, None
+    def put_codes(self, codes:bytes): self.codes = codes
     def put(self, label:int, images:Tensor, latents:Tensor|None=None): self.done[label] = images, latents
     def close(self)->DistilledSet:
         imgs, lats = zip(*(self.done[c] for c in range(len(self.classes))))
         labels = torch.arange(len(imgs)).repeat_interleave(torch.tensor([len(i) for i in imgs]))
-        return DistilledSet(torch.cat(imgs), labels, self.classes, latents=None if lats[0] is None else torch.cat(lats), info=self.info)
+        return DistilledSet(torch.cat(imgs), labels, self.classes, latents=None if lats[0] is None else torch.cat(lats), info=self.info, codes=self.codes)
 
 # %% ../../nbs/1_generators/05_sets.ipynb #a08a9e70
 def collector(
