@@ -48,15 +48,15 @@ def _experts(data, zca, o, folder, seed, device, progress):
     key = hashlib.sha256(json.dumps([describe(data), zca.describe() if zca else None, kw], sort_keys=True, default=str).encode()).hexdigest()[:12]
     return make_experts(cache_folder()/'experts'/f'{data.name}-{o["arch"]}-{key}', data, o['experts'], zca=zca, device=device, progress=progress, **kw)
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #fd04dd56
-def _iteration(experts, net, syn, labels, lr, o, seed, it):
+# %% ../../nbs/6_baselines/10_mtt.ipynb #aae5f22e
+def _iteration(experts, net, syn, labels, lr, o, seed, it, **syn_loss):
     "Loss and gradients of one random start"
     g = rng(seed, 'mtt', it)
     k, t = (int(torch.randint(n, (), generator=g)) for n in (min(o['experts'], len(experts)), o['max_start_epoch']))
     start, target = (w.to(syn.device) for w in experts.at(k, t, t+o['expert_epochs']))
     batches = [b.to(syn.device) for b in inner_batches(len(syn), o['batch_syn'], o['syn_steps'], g)]
     aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
-    return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'])
+    return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'], **syn_loss)
 
 # %% ../../nbs/6_baselines/10_mtt.ipynb #690170d7
 def match_trajectories(
