@@ -20,11 +20,11 @@ from ..zca import ZCA
 # %% auto #0
 __all__ = ['DEFAULTS', 'BY_IPC', 'match_trajectories', 'distill']
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #f0cef3d8
+# %% ../../nbs/6_baselines/10_mtt.ipynb #138bf114
 DEFAULTS = dict(
     default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, width=128,
                  init='real', families='color_crop_cutout_flip_scale_rotate', how='unrolled'),
-    digits=dict(iterations=40, syn_steps=8, expert_epochs=1, max_start_epoch=3, lr_img=1000., lr_lr=1e-5, lr_init=0.02, experts=2, width=16, families='crop_cutout_scale_rotate'))
+    digits=dict(iterations=40, syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_img=100., lr_lr=1e-5, lr_init=0.005, experts=2, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/6_baselines/10_mtt.ipynb #169a2ecc
 def _row(steps, epochs, start, lr_lr, lr=0.01): return dict(syn_steps=steps, expert_epochs=epochs, max_start_epoch=start, lr_lr=lr_lr, lr_init=lr)
