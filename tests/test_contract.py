@@ -21,6 +21,8 @@ SMALL = dict(                                       # options that make a call e
     dsa=dict(iterations=2, batch_real=2, width=4),
     dm=dict(iterations=2, batch_real=2, width=4),
     mtt=dict(iterations=2, syn_steps=2, experts=1, max_start_epoch=1, width=4),
+    glad=dict(iterations=2, batch_real=2, width=4),
+    slfd=dict(iterations=2, batch_real=2, width=4, draws=4, rank=2),
 )
 SHAPES = dict(cao2={16, 2*16})                       # shapes of the network's work where not that of guidance alone
 UNSEEDED = {'herding', 'k_center'}                  # no random number in them: every seed gives the same images
