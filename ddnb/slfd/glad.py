@@ -143,11 +143,15 @@ def _mtt(self:Matching, x, it):
 # %% ../../nbs/4_slfd/01_glad.ipynb #79649c85
 _mtt = dict(syn_steps=20, expert_epochs=3, max_start_epoch=5, lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, how='unrolled')
 
-# %% ../../nbs/4_slfd/01_glad.ipynb #223ffe09
+# %% ../../nbs/4_slfd/01_glad.ipynb #f9ac4fc8
 DEFAULTS = dict(
     default=dict(iterations=1000, batch_real=256, width=128, init='random', batch_size=10, classes='match', families='color_crop_cutout_flip_scale_rotate'),
     digits=dict(iterations=60, batch_real=16, width=16, families='crop_cutout_scale_rotate'))
+
+# %% ../../nbs/4_slfd/01_glad.ipynb #11762e04
 BY_LOSS = dict(dc=dict(layer=16, lr_w=1e-3, lr_f=1.), dm=dict(layer=20, lr_w=.01, lr_f=10.), mtt=dict(layer=12, lr_w=10., lr_f=1e4, **_mtt))
+
+# %% ../../nbs/4_slfd/01_glad.ipynb #799cb6ce
 DIGITS = dict(dc=dict(lr_w=.1, lr_f=10.), dm=dict(lr_w=.1, lr_f=10.), mtt=dict(lr_w=1., lr_f=100., syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_init=.005, experts=2))
 
 # %% ../../nbs/4_slfd/01_glad.ipynb #b0e72425
