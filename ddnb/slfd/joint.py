@@ -16,8 +16,8 @@ from .stochastic import REDUCTIONS
 # %% auto #0
 __all__ = ['DEFAULTS', 'slfd_options', 'distill']
 
-# %% ../../nbs/4_slfd/03_joint.ipynb #7f3eb50b
-DEFAULTS = dict(default=dict(draws=20, independent=False, covariance='low_rank', rank=10, reduction='per_block', lr_heads=None, freeze_heads=False, detach_heads=False, alpha=1.))
+# %% ../../nbs/4_slfd/03_joint.ipynb #0e69c2a7
+DEFAULTS = dict(default=dict(draws=20, independent=False, covariance='low_rank', rank=10, reduction='per_block', lr_heads=1e-3, freeze_heads=False, detach_heads=False, alpha=1.))
 
 # %% ../../nbs/4_slfd/03_joint.ipynb #f80920a9
 def _own(given):
@@ -28,7 +28,7 @@ def _own(given):
     if own['draws'] < 1 or own['draws'] > 1 and own['draws'] % 2 and not own['independent']: raise DdnbError(f"draws must be at least 1, and even where they come in pairs, not {own['draws']}; or say independent=True")
     return own
 
-# %% ../../nbs/4_slfd/03_joint.ipynb #a0a2de92
+# %% ../../nbs/4_slfd/03_joint.ipynb #203e7335
 def slfd_options(
     data:ImageData,
     gen:StyleGANXL,
@@ -36,15 +36,14 @@ def slfd_options(
     given:dict,             # the caller's, None where left open
 )->dict:
     "All options of a run: GLaD's, and those of the heads"
-    o, own = glad_options(data, gen, matching, given), _own(given)
-    return o | own | dict(lr_heads=o['lr_w'] if own['lr_heads'] is None else own['lr_heads'])
+    return glad_options(data, gen, matching, given) | _own(given)
 
 # %% ../../nbs/4_slfd/03_joint.ipynb #75c848cf
 def _with_heads(gen):
     def make(data, o, seed, *a): return StochasticMatching(data, o, seed, *a, heads=make_heads(gen, len(data.classes), seed, o['covariance'], o['rank']))
     return make
 
-# %% ../../nbs/4_slfd/03_joint.ipynb #d7d5a534
+# %% ../../nbs/4_slfd/03_joint.ipynb #a7993c7b
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, its name or folder; "stylegan_random": untrained; None: the data's own
@@ -58,7 +57,7 @@ def distill(
     covariance:str|None=None,           # Σ: "low_rank" or "full"
     rank:int|None=None,                 # R; 0: a diagonal alone
     reduction:str|None=None,            # "per_block", or "joint" over the style blocks
-    lr_heads:float|None=None,           # of the heads; None: lr_w
+    lr_heads:float|None=None,           # of the heads
     freeze_heads:bool=False,            # leave the heads as they begin
     detach_heads:bool=False,            # no gradient from the heads to the styles
     alpha:float|None=None,              # dm: weight of the stochastic loss
