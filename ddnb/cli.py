@@ -69,14 +69,16 @@ def _methods():
     print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]   (ddnb distill METHOD --help lists a method\'s own options)\nmethods:')
     for m in METHODS: print(f'  {m:10}{inspect.getdoc(get_method(m))}')
 
-# %% ../nbs/8_scale/00_cli.ipynb #9be3496b
+# %% ../nbs/8_scale/00_cli.ipynb #e8a61295
 def _load(fn, opts, data, root, size, skip_bad):
     "Data at the right size, and the generator opened once"
     d = load_data(data, root, size, skip_bad)
     if 'generator' not in inspect.signature(fn).parameters: return d
     from ddnb.generators.sets import open_inputs
+    opener = getattr(sys.modules[fn.__module__], 'open_gan', open_inputs)
     if 'dtype' in opts: opts['dtype'] = getattr(torch, known(opts['dtype'], ('float32', 'bfloat16', 'float16'), 'dtype'))
-    d, opts['generator'] = open_inputs(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), noise='num_iter' not in inspect.signature(fn).parameters)
+    noise = {} if opener is not open_inputs else dict(noise='num_iter' not in inspect.signature(fn).parameters)
+    d, opts['generator'] = opener(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), **noise)
     return d if size or d.size == opts['generator'].size else load_data(data, root, opts['generator'].size, skip_bad)
 
 # %% ../nbs/8_scale/00_cli.ipynb #0953fb9b

@@ -11,7 +11,7 @@ from .data import ImageData, describe, load_data
 # %% auto #0
 __all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
 
-# %% ../nbs/0_foundations/05_contract.ipynb #f0ee5b82
+# %% ../nbs/0_foundations/05_contract.ipynb #18d7c1dd
 METHODS = dict(
     mgd3='ddnb.mgd3',                   # mode-guided diffusion
     plain='ddnb.baselines.plain',       # the same generator, unguided
@@ -27,6 +27,8 @@ METHODS = dict(
     dsa='ddnb.baselines.dc:dsa',        # the same with siamese augmentation
     dm='ddnb.baselines.dm',             # pixels that match mean features
     mtt='ddnb.baselines.mtt',           # pixels that match trajectories
+    glad='ddnb.slfd.glad',              # a GAN's latents under any of the three
+    slfd='ddnb.slfd',                   # the same with a learned distribution of logits
     ruo='ddnb.ruo',                     # latent grids and tiny decoders, as one small file
 )
 

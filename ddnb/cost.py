@@ -60,9 +60,9 @@ def _duration(s): return f'{s/86400:.1f} days' if s > 172800 else f'{s/3600:.1f}
 def _size(b): return f'{b/2**30:.1f} GiB' if b > 2**30 else f'{max(b/2**20, .1):.1f} MiB'
 def _pieces(n, size): return -(-n//size)
 
-# %% ../nbs/8_scale/01_cost.ipynb #d059a0c5
+# %% ../nbs/8_scale/01_cost.ipynb #d111db37
 def estimate(
-    gen:DiffusionGenerator|None,    # None: a method that samples nothing
+    gen:DiffusionGenerator|None,    # None, or a GAN: a method that samples nothing
     data:ImageData,
     ipc:int,
     batch_size:int=64,
@@ -75,8 +75,8 @@ def estimate(
 )->Cost:
     "What a run will cost on the generator's device, from one timed batch"
     n, side = ipc*len(data.classes), getattr(gen, 'out_size', None) or getattr(gen, 'size', data.size)
-    disk = n*3*side**2 + (n*4*torch.Size(gen.latent_shape).numel() if gen else 0)
-    if gen is None: return Cost(n, 0, 0, 0., peak_memory(torch.device('cpu')), disk, 'cpu')
+    disk = n*3*side**2 + (n*4*torch.Size(gen.latent_shape).numel() if hasattr(gen, 'latent_shape') else 0)
+    if not hasattr(gen, 'latent_shape'): return Cost(n, 0, 0, 0., peak_memory(torch.device('cpu')), disk, 'cpu')
     steps = _pieces(n, batch_size)*int(share*len(process(gen, num_steps, sampler))) if samples else 0
     seconds, encoded = steps*step_seconds(gen, batch_size, cfg_scale) if samples else 0., len(data.train) if encodes else 0
     if encodes: seconds += _pieces(encoded, 64)*_timed(lambda: gen.encode(data.train.batch(torch.arange(min(64, encoded)))), gen.device, 1)

@@ -39,8 +39,8 @@ def weights_of(
     "A network's weights, as an argument for the losses"
     return {k: p.detach() for k,p in net.named_parameters()}
 
-# %% ../nbs/0_foundations/09_matching.ipynb #eee45c3f
-def _loss(net, w, x, y): return F.cross_entropy(functional_call(net, w, (x,)), y)
+# %% ../nbs/0_foundations/09_matching.ipynb #5ec5d6f9
+def _loss(net, w, x, y, loss=F.cross_entropy, *extra): return loss(functional_call(net, w, (x,)), y, *extra)
 
 # %% ../nbs/0_foundations/09_matching.ipynb #789b1454
 def weight_gradient(
@@ -81,20 +81,22 @@ def _labels(x, labels):
     labels = torch.arange(len(x), device=x.device) if labels is None else labels.to(x.device)
     return labels[:,None].expand(x.shape[:2])
 
-# %% ../nbs/0_foundations/09_matching.ipynb #4a88d457
+# %% ../nbs/0_foundations/09_matching.ipynb #5cfa65f1
 def class_gradients(
     net:nn.Module,
     x:Tensor,                           # (C, m, 3, H, W) normalised images, a row a class
     labels:Tensor|None=None,            # (C,) the classes; None: all in order
     weights:dict[str,Tensor]|None=None, # None: the network's own
     create_graph:bool=True,             # differentiable with respect to `x`, and all classes at once
+    loss=F.cross_entropy,               # function: logits, labels and a class's `extra` -> scalar
+    extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row a class
 )->tuple[Tensor,...]:                   # one (C, ...) tensor a weight
     "The weight gradient of every class"
     w, y = weights or weights_of(net), _labels(x, labels)
-    if create_graph: return tuple(vmap(grad(lambda w, x, y: _loss(net, w, x, y)), (None, 0, 0))(w, x, y).values())
+    if create_graph: return tuple(vmap(grad(lambda w, x, y, *e: _loss(net, w, x, y, loss, *e)), (None, 0, 0) + (0,)*len(extra))(w, x, y, *extra).values())
     return tuple(map(torch.stack, zip(*(weight_gradient(net, a, b, w) for a,b in zip(x, y)))))
 
-# %% ../nbs/0_foundations/09_matching.ipynb #9090eace
+# %% ../nbs/0_foundations/09_matching.ipynb #f6618b12
 def gradient_matching(
     net:nn.Module,
     syn:Tensor,                         # (C, m, 3, H, W) synthetic images, normalised, a row a class
@@ -102,9 +104,10 @@ def gradient_matching(
     labels:Tensor|None=None,            # (C,) the classes; None: all in order
     weights:dict[str,Tensor]|None=None, # θ; None: the network's own
     kind:str='layers',                  # of distance
+    **syn_loss,                         # `loss` and `extra` of `class_gradients`, for the synthetic side alone
 )->Tensor:                              # (C,) distances; their sum is the paper's loss
     "How differently real and synthetic images of a class pull at the weights (Dataset Condensation, eq. 9)"
-    gs, gr = class_gradients(net, syn, labels, weights), class_gradients(net, real, labels, weights, create_graph=False)
+    gs, gr = class_gradients(net, syn, labels, weights, **syn_loss), class_gradients(net, real, labels, weights, create_graph=False)
     return torch.stack([gradient_distance(a, b, kind) for a,b in zip(zip(*gs), zip(*gr))])
 
 # %% ../nbs/0_foundations/09_matching.ipynb #bd976ea3

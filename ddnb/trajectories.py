@@ -141,16 +141,16 @@ def inner_batches(
     while len(out) < steps: out += reversed(torch.randperm(n, generator=g).split(batch_size))
     return out[:steps]
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #b87b3967
-def _gradient(net, flat, x, y):
-    return torch.autograd.grad(F.cross_entropy(functional_call(net, unflatten_weights(net, flat), (x,)), y), flat, create_graph=True)[0]
+# %% ../nbs/0_foundations/10_trajectories.ipynb #e442f4b0
+def _gradient(net, flat, x, y, loss, *extra):
+    return torch.autograd.grad(loss(functional_call(net, unflatten_weights(net, flat), (x,)), y, *extra), flat, create_graph=True)[0]
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #2a8db957
-def _step(flat, images, lr, net, labels, idx, augment, k):
+# %% ../nbs/0_foundations/10_trajectories.ipynb #44936e9d
+def _step(flat, images, lr, net, labels, idx, augment, k, loss, *extra):
     x = images[idx] if augment is None else augment(images[idx], k)
-    return flat - lr*_gradient(net, flat, x, labels[idx])
+    return flat - lr*_gradient(net, flat, x, labels[idx], loss, *(e[idx] for e in extra))
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #35778d8f
+# %% ../nbs/0_foundations/10_trajectories.ipynb #03a38662
 def unroll(
     net:nn.Module,                      # says how weights are used
     start:Tensor,                       # (P,) θ_t
@@ -160,11 +160,13 @@ def unroll(
     batches:list[Tensor],               # positions of every step, from `inner_batches`
     augment:Callable|None=None,         # (images, number of the step) -> images
     save_memory:bool=True,              # compute every step twice rather than keep it
+    loss:Callable=F.cross_entropy,      # logits, labels, and a row of each of `extra` -> scalar
+    extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row an image
 )->Tensor:                              # (P,) weights after the last step, differentiable
     "The student's training, as one differentiable function (MTT, algorithm 1)"
     flat = start.detach().requires_grad_()
     for k,idx in enumerate(batches):
-        args = flat, images, lr, net, labels, idx, augment, k
+        args = flat, images, lr, net, labels, idx, augment, k, loss, *extra
         flat = checkpoint(_step, *args, use_reentrant=False, preserve_rng_state=False) if save_memory else _step(*args)
     return flat
 
@@ -177,16 +179,16 @@ def trajectory_distance(
     "Squared distance that is left, as a share of the way (MTT, eq. 2)"
     return (student-target).pow(2).sum()/(start-target).pow(2).sum()
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #bec287f0
-def _walk(net, start, images, labels, lr, batches, augment):
+# %% ../nbs/0_foundations/10_trajectories.ipynb #86270234
+def _walk(net, start, images, labels, lr, batches, augment, loss, extra):
     "The gradient of every step, with the weights held constant"
     flat = start.detach()
     for k,idx in enumerate(batches):
         x = images[idx] if augment is None else augment(images[idx], k)
-        g = _gradient(net, flat.requires_grad_(), x, labels[idx]); yield g
+        g = _gradient(net, flat.requires_grad_(), x, labels[idx], loss, *(e[idx] for e in extra)); yield g
         flat = flat.detach() - lr.detach()*g.detach()
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #2569f737
+# %% ../nbs/0_foundations/10_trajectories.ipynb #a4abeca4
 def constant_memory_gradient(
     net:nn.Module,
     start:Tensor, target:Tensor,        # (P,) θ*_t and θ*_{t+M}
@@ -195,18 +197,21 @@ def constant_memory_gradient(
     lr:Tensor,                          # α, scalar
     batches:list[Tensor],               # positions of every step
     augment:Callable|None=None,         # (images, number of the step) -> images
-)->tuple[Tensor,Tensor,Tensor]:         # loss, gradient for the images, gradient for α
+    loss:Callable=F.cross_entropy,      # of the student, as in `unroll`
+    extra:tuple[Tensor,...]=(),         # what else it takes
+)->tuple[Tensor,...]:                   # loss, gradient for the images, for α, and for each of `extra`
     "GLaD's and TESLA's approximation, with every step's weights as constants; not the gradient of `unroll`"
-    images, lr = images.detach().requires_grad_(), lr.detach()
-    total = sum(g.detach() for g in _walk(net, start, images, labels, lr, batches, augment))
+    leaves, lr = [t.detach().requires_grad_() for t in (images, *extra)], lr.detach()
+    walk = lambda: _walk(net, start, leaves[0], labels, lr, batches, augment, loss, leaves[1:])
+    total = sum(g.detach() for g in walk())
     way, v = (start-target).pow(2).sum(), lr*total - start + target
-    grad = sum(torch.autograd.grad(g, images, 2*lr*v/way)[0] for g in _walk(net, start, images, labels, lr, batches, augment))
-    return v.pow(2).sum()/way, grad, 2*total@v/way
+    gx, *ge = (sum(gs) for gs in zip(*(torch.autograd.grad(g, leaves, 2*lr*v/way) for g in walk())))
+    return v.pow(2).sum()/way, gx, 2*total@v/way, *ge
 
 # %% ../nbs/0_foundations/10_trajectories.ipynb #bc9b3d29
 HOW = ('unrolled', 'constant_memory')
 
-# %% ../nbs/0_foundations/10_trajectories.ipynb #d9fc2082
+# %% ../nbs/0_foundations/10_trajectories.ipynb #d2c7b10f
 def trajectory_gradient(
     net:nn.Module,
     start:Tensor, target:Tensor,        # (P,) θ*_t and θ*_{t+M}
@@ -217,9 +222,11 @@ def trajectory_gradient(
     augment:Callable|None=None,         # (images, number of the step) -> images
     how:str='unrolled',                 # the gradient of the loss, or GLaD's "constant_memory"
     save_memory:bool=True,              # unrolled: compute every step twice rather than keep it
-)->tuple[Tensor,Tensor,Tensor]:         # loss, gradient for the images, gradient for α
+    loss:Callable=F.cross_entropy,      # of the student, as in `unroll`
+    extra:tuple[Tensor,...]=(),         # what else it takes
+)->tuple[Tensor,...]:                   # loss, gradient for the images, for α, and for each of `extra`
     "Trajectory matching: the loss with its gradients"
-    if known(how, HOW, 'gradient') == 'constant_memory': return constant_memory_gradient(net, start, target, images, labels, lr, batches, augment)
-    x, a = images.detach().requires_grad_(), lr.detach().requires_grad_()
-    loss = trajectory_distance(unroll(net, start, x, labels, a, batches, augment, save_memory), start, target)
-    return loss.detach(), *torch.autograd.grad(loss, (x, a))
+    if known(how, HOW, 'gradient') == 'constant_memory': return constant_memory_gradient(net, start, target, images, labels, lr, batches, augment, loss, extra)
+    x, a, *e = (t.detach().requires_grad_() for t in (images, lr, *extra))
+    d = trajectory_distance(unroll(net, start, x, labels, a, batches, augment, save_memory, loss, tuple(e)), start, target)
+    return d.detach(), *torch.autograd.grad(d, (x, a, *e))

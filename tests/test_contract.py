@@ -23,6 +23,8 @@ SMALL = dict(                                       # options that make a call e
     dsa=dict(iterations=2, batch_real=2, width=4),
     dm=dict(iterations=2, batch_real=2, width=4),
     mtt=dict(iterations=2, syn_steps=2, experts=1, max_start_epoch=1, width=4),
+    glad=dict(iterations=2, batch_real=2, width=4),
+    slfd=dict(iterations=2, batch_real=2, width=4, draws=4, rank=2),
     ruo=dict(iterations=2, first_iterations=3, batch_real=2, width=4, mse=1e-4),
 )
 SHAPES = dict(cao2={16, 2*16}, cao2_on_mar={16, 2*16})                       # shapes of the network's work where not that of guidance alone

@@ -46,7 +46,7 @@ def open_pixels(
     zca = ZCA().fit(data) if known(space, ('rgb', 'zca'), 'space') == 'zca' else None
     return data, zca.whiten(data) if zca else data, zca
 
-# %% ../../nbs/6_baselines/08_dc.ipynb #6ac8416a
+# %% ../../nbs/6_baselines/08_dc.ipynb #fba9bb6a
 def pixel_set(
     info:dict,                      # the manifest's head
     data:ImageData,                 # as the method sees it
@@ -59,7 +59,8 @@ def pixel_set(
         w.info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k == 'syn_lr'})
         return w.close()
     images, more = optimise()
-    if not images.isfinite().all(): raise DdnbError(f"{info['method']}: the images became infinite; lower lr_img (now {info['options']['lr_img']:g})")
+    lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
+    if not images.isfinite().all(): raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
     w.info.update(more)
     for c,x in enumerate(to_pixels(images.detach().cpu(), data.stats)): w.put(c, x)
     return w.close()

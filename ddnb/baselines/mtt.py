@@ -20,11 +20,11 @@ from ..zca import ZCA
 # %% auto #0
 __all__ = ['DEFAULTS', 'BY_IPC', 'open_experts', 'start_gradient', 'match_trajectories', 'distill']
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #f0cef3d8
+# %% ../../nbs/6_baselines/10_mtt.ipynb #138bf114
 DEFAULTS = dict(
     default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, width=128,
                  init='real', families='color_crop_cutout_flip_scale_rotate', how='unrolled'),
-    digits=dict(iterations=40, syn_steps=8, expert_epochs=1, max_start_epoch=3, lr_img=1000., lr_lr=1e-5, lr_init=0.02, experts=2, width=16, families='crop_cutout_scale_rotate'))
+    digits=dict(iterations=40, syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_img=100., lr_lr=1e-5, lr_init=0.005, experts=2, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/6_baselines/10_mtt.ipynb #169a2ecc
 def _row(steps, epochs, start, lr_lr, lr=0.01): return dict(syn_steps=steps, expert_epochs=epochs, max_start_epoch=start, lr_lr=lr_lr, lr_init=lr)
@@ -53,12 +53,13 @@ def open_experts(
     key = hashlib.sha256(json.dumps([describe(data), zca.describe() if zca else None, kw], sort_keys=True, default=str).encode()).hexdigest()[:12]
     return make_experts(cache_folder()/'experts'/f'{data.name}-{o["arch"]}-{key}', data, o['experts'], zca=zca, device=device, progress=progress, **kw)
 
-# %% ../../nbs/6_baselines/10_mtt.ipynb #adb2bda1
+# %% ../../nbs/6_baselines/10_mtt.ipynb #79fd8211
 def start_gradient(
     experts:Experts, net:torch.nn.Module,
     syn:Tensor, labels:Tensor,      # (n, 3, H, W) synthetic images, normalised, and (n,)
     lr:Tensor,                      # α
     o:dict, seed:int, it:int,       # all options; the iteration draws the start
+    **syn_loss,                     # another loss for the synthetic images, as `trajectory_gradient` takes it
 )->tuple[Tensor,Tensor,Tensor]:     # loss, gradient for the images, gradient for α
     "Trajectory matching from one random start of one expert"
     g = rng(seed, 'mtt', it)
@@ -66,7 +67,7 @@ def start_gradient(
     start, target = (w.to(syn.device) for w in experts.at(k, t, t+o['expert_epochs']))
     batches = [b.to(syn.device) for b in inner_batches(len(syn), o['batch_syn'], o['syn_steps'], g)]
     aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
-    return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'])
+    return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'], **syn_loss)
 
 # %% ../../nbs/6_baselines/10_mtt.ipynb #a32db181
 def match_trajectories(

@@ -77,7 +77,16 @@ def _lowpass(factor, band, rate):
     "Six taps per factor, for a signal of `band` sampled at `rate`"
     return torch.tensor(firwin(6*factor, band.cutoff, width=2*band.half_width, fs=rate), dtype=torch.float32)
 
-# %% ../../nbs/1_generators/07_stylegan_layers.ipynb #cefc1fc3
+# %% ../../nbs/1_generators/07_stylegan_layers.ipynb #f9fc4c02
+def _up_matrix(n, f, up, lo, hi):
+    "(n, m): zeros between samples, padding and the filter, along one axis; the transposed convolution has n-1 zeros before and n-up after"
+    rows = F.conv_transpose1d(torch.eye(n).to(f)[:,None], up*f.view(1, 1, -1), stride=up)[:,0]
+    return F.pad(rows, (lo-len(f)+1, hi+up-len(f)))
+def _down_matrix(m, f, down):
+    "(m, p): the filter, and every `down`-th sample"
+    return F.conv1d(torch.eye(m).to(f)[:,None], f.view(1, 1, -1), stride=down)[:,0]
+
+# %% ../../nbs/1_generators/07_stylegan_layers.ipynb #b16e2651
 def filtered_lrelu(
     x:Tensor,               # (N, C, H, W)
     bias:Tensor,            # (C,)
@@ -88,13 +97,9 @@ def filtered_lrelu(
     slope:float=0.2, gain:float=math.sqrt(2), clamp:float=256.,
 )->Tensor:
     "Bias, upsample, leaky ReLU, downsample (StyleGAN3, section 3.2)"
-    x = (x + bias[:,None,None].to(x)).flatten(0, 1)[:,None]
-    n, f, cut = len(up_filter), up*up_filter.to(x), (lo-len(up_filter)+1, hi+up-len(up_filter))     # transposed convolution: n-1 zeros before, n-up after
-    x = F.pad(F.conv_transpose2d(x, f.view(1, 1, 1, n), stride=(1, up)), cut)
-    x = F.pad(F.conv_transpose2d(x, f.view(1, 1, n, 1), stride=(up, 1)), (0, 0, *cut))
-    x = (F.leaky_relu(x, slope)*gain).clamp(-clamp, clamp)
-    x = F.conv2d(x, down_filter.to(x).view(1, 1, 1, -1), stride=(1, down))
-    return F.conv2d(x, down_filter.to(x).view(1, 1, -1, 1), stride=(down, 1)).unflatten(0, (-1, len(bias)))[:,:,0]
+    u = _up_matrix(x.shape[-1], up_filter.to(x), up, lo, hi); d = _down_matrix(u.shape[1], down_filter.to(x), down)
+    x = u.T @ ((x + bias[:,None,None].to(x)) @ u)
+    return d.T @ ((F.leaky_relu(x, slope)*gain).clamp(-clamp, clamp) @ d)
 
 # %% ../../nbs/1_generators/07_stylegan_layers.ipynb #328c1e77
 class EqualLinear(nn.Module):

@@ -14,7 +14,7 @@ from ..core import DdnbError, known
 
 # %% auto #0
 __all__ = ['EPS', 'CAP', 'REDUCTIONS', 'LowRankNormal', 'low_rank', 'log_prob', 'covariance', 'FullRankNormal', 'full_rank',
-           'Heads', 'mc_nll', 'normals', 'stochastic_loss']
+           'Heads', 'FullHeads', 'mc_nll', 'normals', 'stochastic_loss']
 
 # %% ../../nbs/4_slfd/00_stochastic.ipynb #b04b044e
 EPS, CAP = 2e-5, 20.
@@ -31,7 +31,7 @@ class LowRankNormal:
         e1, e2 = eps.split([self.factor.shape[-1], self.mean[0].numel()], -1)
         return torch.einsum('bncr,mbr->mbnc', self.factor, e1) + self.diag.sqrt()*e2.view(len(eps), *self.mean.shape)
 
-# %% ../../nbs/4_slfd/00_stochastic.ipynb #31e9f743
+# %% ../../nbs/4_slfd/00_stochastic.ipynb #6c52db38
 def low_rank(
     mean:Tensor,            # (B, N, C)
     log_diag:Tensor,        # (B, N, C) logarithm of the diagonal
@@ -39,7 +39,7 @@ def low_rank(
 )->LowRankNormal:
     "Three head outputs as a distribution (SLFD, eq. 3)"
     if mean.shape != log_diag.shape or factor.flatten(2).shape[-1] % mean.shape[-1]: raise DdnbError(f"mean {tuple(mean.shape)}, log_diag {tuple(log_diag.shape)} and factor {tuple(factor.shape)} do not fit together")
-    return LowRankNormal(mean.float(), log_diag.float().clamp(max=CAP).exp() + EPS, factor.float().reshape(*mean.shape, -1))
+    return LowRankNormal(mean.float(), log_diag.float().clamp(max=CAP).exp() + EPS, factor.float().reshape(*mean.shape, factor.flatten(2).shape[-1]//mean.shape[-1]))
 
 # %% ../../nbs/4_slfd/00_stochastic.ipynb #56725160
 def _flat(self): return self.mean.double().flatten(1), self.diag.double().flatten(1), self.factor.double().flatten(1, 2)
@@ -85,7 +85,7 @@ def full_rank(
     k = mean[0].numel(); raw = factor.float().reshape(len(mean), k, k)
     return FullRankNormal(mean.float(), raw.tril(-1) + torch.diag_embed(F.softplus(raw.diagonal(dim1=1, dim2=2)) + math.sqrt(EPS)))
 
-# %% ../../nbs/4_slfd/00_stochastic.ipynb #0b02bc97
+# %% ../../nbs/4_slfd/00_stochastic.ipynb #9f7fd95e
 class Heads(nn.Module):
     "From style codes to a normal over logits: mean, diagonal and factor (SLFD, section 3.2)"
     def __init__(self,
@@ -100,6 +100,15 @@ class Heads(nn.Module):
             for layer,bias in ((self.mean, 0.), (self.log_diag, -3.), (self.factor, 0.)): layer.weight.normal_(0, 0.01/math.sqrt(dim), generator=g); layer.bias.fill_(bias)
 
     def forward(self, w:Tensor)->LowRankNormal: return low_rank(self.mean(w), self.log_diag(w), self.factor(w))
+class FullHeads(nn.Module):
+    "From style codes to a normal of full rank; begins near the spread of `Heads`"
+    def __init__(self, num_classes:int, g:Generator, blocks:int, dim:int=512):
+        super().__init__()
+        self.mean, self.factor = (nn.utils.skip_init(nn.Linear, dim, n) for n in (num_classes, num_classes*blocks*num_classes))
+        with torch.no_grad():
+            for layer in (self.mean, self.factor): layer.weight.normal_(0, 0.01/math.sqrt(dim), generator=g); layer.bias.zero_()
+        self.register_buffer('shift', math.log(math.expm1(math.exp(-1.5)))*torch.eye(blocks*num_classes).view(blocks, -1), persistent=False)
+    def forward(self, w:Tensor)->FullRankNormal: return full_rank(self.mean(w), self.factor(w) + self.shift)
 
 # %% ../../nbs/4_slfd/00_stochastic.ipynb #d5b2cd46
 REDUCTIONS = ('per_block', 'joint')
