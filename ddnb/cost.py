@@ -72,25 +72,36 @@ def estimate(
     share:float=1.0,                # of the steps that are walked (D4M's strength)
     encodes:bool=False,             # the method looks at the latents of all training images
     samples:bool=True,              # the method samples
+    pool:int=1,                     # so many times the images are sampled (CaO2)
+    iterations:int=0,               # of refinement on every batch (CaO2),
+    order:str='select-refine',      # of the set, or of the pool: "refine-select"
 )->Cost:
     "What a run will cost on the generator's device, from one timed batch"
     n, side = ipc*len(data.classes), getattr(gen, 'out_size', None) or getattr(gen, 'size', data.size)
     disk = n*3*side**2 + (n*4*torch.Size(gen.latent_shape).numel() if hasattr(gen, 'latent_shape') else 0)
     if not hasattr(gen, 'latent_shape'): return Cost(n, 0, 0, 0., peak_memory(torch.device('cpu')), disk, 'cpu')
-    steps = _pieces(n, batch_size)*int(share*len(process(gen, num_steps, sampler))) if samples else 0
+    steps = _pieces(n*pool, batch_size)*int(share*len(process(gen, num_steps, sampler))) + _pieces(n*pool if order == 'refine-select' else n, batch_size)*iterations if samples else 0
     seconds, encoded = steps*step_seconds(gen, batch_size, cfg_scale) if samples else 0., len(data.train) if encodes else 0
     if encodes: seconds += _pieces(encoded, 64)*_timed(lambda: gen.encode(data.train.batch(torch.arange(min(64, encoded)))), gen.device, 1)
     return Cost(n, steps, encoded, seconds, peak_memory(gen.device), disk, str(gen.device))
 
+# %% ../nbs/8_scale/01_cost.ipynb #36b6aabc
+def _cao2(gen, data, options):
+    "Options of `estimate` for CaO2, its pool and refinement with them"
+    from ddnb.cao2.stages import cao2_options
+    keys = 'num_steps', 'cfg_scale', 'sampler', 'pool', 'iterations', 'order'
+    o = cao2_options(data.name, options.get('ipc', 10), gen, **{k: options[k] for k in keys if k in options})
+    return {k: o[k] for k in keys} | ({'batch_size': options['batch_size']} if 'batch_size' in options else {})
+
 # %% ../nbs/8_scale/01_cost.ipynb #5ad266e4
-def _walked(method, options):
+def _walked(method, data, options):
     "Options of `estimate` for a method: the caller's, else the generator's, else the method's default row"
     from importlib import import_module
     from ddnb.contract import METHODS, pick_options
+    if method == 'cao2': return _cao2(options.get('generator'), data, options)
     gen, table = options.get('generator'), getattr(import_module(METHODS[method].partition(':')[0]), 'DEFAULTS', {'default': {}})
     keys = 'batch_size', 'num_steps', 'cfg_scale', 'sampler', 'strength'
-    row = table['default'] if 'default' in table else table['default', 1]       # CaO2's table has a row from each IPC on
-    o = pick_options(dict(default=row), 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
+    o = pick_options(dict(default=table['default']), 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
     return {('share' if k == 'strength' else k): o[k] for k in keys if k in o}
 
 # %% ../nbs/8_scale/01_cost.ipynb #7989dff1
@@ -100,7 +111,7 @@ def run_cost(
     options:dict,           # of its `distill`, as far as given; `generator` opened
 )->Cost:
     "What `distill` of a method will cost with these options"
-    walked = _walked(method, options)
+    walked = _walked(method, data, options)
     return estimate(options.get('generator'), data, options.get('ipc', 10), encodes=method in ('mgd3', 'd4m', 'nearest'), samples='num_steps' in walked, **walked)
 
 # %% ../nbs/8_scale/01_cost.ipynb #1b629882
