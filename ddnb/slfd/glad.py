@@ -141,11 +141,12 @@ def _mtt(self:Matching, x, it):
     return loss.item()
 
 # %% ../../nbs/4_slfd/01_glad.ipynb #79649c85
+COMPAT = (.4377, .4438, .4728), (.229, .224, .225)     # mean and deviation, as GLaD's code has them for generated pictures
 _mtt = dict(syn_steps=20, expert_epochs=3, max_start_epoch=5, lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, how='unrolled')
 
 # %% ../../nbs/4_slfd/01_glad.ipynb #f9ac4fc8
 DEFAULTS = dict(
-    default=dict(iterations=1000, batch_real=256, width=128, init='random', batch_size=10, classes='match', families='color_crop_cutout_flip_scale_rotate'),
+    default=dict(iterations=1000, batch_real=256, width=128, init='random', batch_size=10, classes='match', families='color_crop_cutout_flip_scale_rotate', glad_compat_mean=False),
     digits=dict(iterations=60, batch_real=16, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/4_slfd/01_glad.ipynb #11762e04
@@ -178,7 +179,8 @@ def optimise_latents(
     progress:bool=True,
 )->tuple[Tensor,Tensor,list[float]]:# latents at the end, the loss of every iteration
     "Styles and features under a matching loss (GLaD, algorithm 1)"
-    o, stats, losses = matching.o, matching.data.stats, []
+    o, losses = matching.o, []
+    stats = COMPAT if o['glad_compat_mean'] else matching.data.stats
     w, f = w.clone().requires_grad_(), f.clone().requires_grad_(); latents = (w, f, o['layer'], stats)
     opt = torch.optim.SGD([dict(params=[w], lr=o['lr_w']), dict(params=[f], lr=o['lr_f']), *matching.groups], lr=0., momentum=.5)
     for it in progress_bar(range(o['iterations']), 'latents', progress):
@@ -233,6 +235,7 @@ def distill(
     batch_size:int|None=None,           # images decoded at a time
     families:str|None=None,             # of the augmentation, e.g. "crop_scale_rotate"
     classes:str|None=None,              # "match" the generator's classes, or take its "first"
+    glad_compat_mean:bool=False,        # normalise generated pictures with the mean of GLaD's code, whatever the data
     syn_steps:int|None=None,            # mtt: N, steps of the student
     expert_epochs:int|None=None,        # mtt: M, epochs of the expert that they should be worth
     max_start_epoch:int|None=None,      # mtt: starts lie before this epoch
