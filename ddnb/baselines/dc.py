@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .random import draw
 from ..contract import check_ipc, job, pick_options
-from ..core import DdnbError, DistilledSet, get_device, known, progress as progress_bar, read_manifest, rng
+from ..core import DdnbError, DistilledSet, get_device, known, read_manifest, rng
 from ..data import ImageData, load_data
 from ..dsa import dsa as augment
 from ..generators.sets import collector
 from ..matching import gradient_matching, matching_net, real_batch, siamese, to_net, to_pixels
+from ..resume import Resume
 from ..zca import ZCA
 
 # %% auto #0
@@ -50,7 +51,7 @@ def open_pixels(
 def pixel_set(
     info:dict,                      # the manifest's head
     data:ImageData,                 # as the method sees it
-    optimise,                       # function without arguments: (C, ipc, 3, H, W) normalised images, and more for the manifest
+    optimise,                       # function of a `Resume`: (C, ipc, 3, H, W) normalised images, and more for the manifest
     out:str|Path|None=None,
 )->DistilledSet:
     "Optimise, and collect the images of all classes"
@@ -58,10 +59,11 @@ def pixel_set(
     if len(w.done) == len(data.classes):
         w.info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k == 'syn_lr'})
         return w.close()
-    images, more = optimise()
+    images, more = optimise(Resume(w.unfinished() if out else None))       # what an interruption leaves
     lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
     if not images.isfinite().all(): raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
     w.info.update(more)
+    if out: w.unfinished()
     for c,x in enumerate(to_pixels(images.detach().cpu(), data.stats)): w.put(c, x)
     return w.close()
 
@@ -134,10 +136,11 @@ def condense(
     seed:int,
     o:dict,                         # all options
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->Tensor:                          # the images at the end
     "Gradient matching over random networks, trained a little between the steps (DC, algorithm 1)"
     syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
-    for it in progress_bar(range(o['iterations']), 'gradient matching', progress):
+    for it in keep.steps(o['iterations'], dict(syn=syn, opt=opt), 'gradient matching', progress):
         net = fresh_net(data, o, seed, 'net', it, device=syn.device)
         for k in range(o['outer_loop']):
             g = rng(seed, 'step', it, k); opt.zero_grad()
@@ -152,7 +155,7 @@ def _run(method, table, data, ipc, seed, out, progress, space, device, given):
     o = dict(arch=default_arch(data), outer_loop=outer, inner_loop=inner, space=space) | pick_options(table, data.name, **given)
     check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
     info = job(method, data, ipc, seed, o, space=space, **(dict(zca=zca.describe()) if zca else {}))
-    return pixel_set(info, seen, lambda: (condense(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress), {}), out)
+    return pixel_set(info, seen, lambda keep: (condense(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress, keep), {}), out)
 
 # %% ../../nbs/6_baselines/08_dc.ipynb #8a2983e0
 def distill(

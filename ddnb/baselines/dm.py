@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from .dc import INITS, default_arch, fresh_net, matched_step, open_pixels, pixel_set, start_images
 from ..contract import check_ipc, job, pick_options
-from ..core import DistilledSet, get_device, known, progress as progress_bar, rng
+from ..core import DistilledSet, get_device, known, rng
 from ..data import ImageData
 from ..matching import distribution_matching
+from ..resume import Resume
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'means_step', 'match_means', 'distill']
@@ -34,10 +35,11 @@ def match_means(
     seed:int,
     o:dict,                         # all options
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->Tensor:                          # the images at the end
     "Distribution matching over random networks (DM, algorithm 1)"
     syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
-    for it in progress_bar(range(o['iterations']), 'distribution matching', progress):
+    for it in keep.steps(o['iterations'], dict(syn=syn, opt=opt), 'distribution matching', progress):
         opt.zero_grad(); means_step(data, syn, seed, it, o); opt.step()
     return syn.detach()
 
@@ -66,4 +68,4 @@ def distill(
     o = _options(data, space, dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families, arch=arch, width=width))
     check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
     info = job('dm', data, ipc, seed, o, space=space, **(dict(zca=zca.describe()) if zca else {}))
-    return pixel_set(info, seen, lambda: (match_means(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress), {}), out)
+    return pixel_set(info, seen, lambda keep: (match_means(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress, keep), {}), out)

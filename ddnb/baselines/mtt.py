@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from .dc import INITS, at_most, default_arch, open_pixels, pixel_set, start_images
 from ..contract import check_ipc, job, pick_options
-from ..core import DdnbError, DistilledSet, get_device, known, progress as progress_bar, rng
+from ..core import DdnbError, DistilledSet, get_device, known, rng
 from ..data import ImageData, describe
 from ..dsa import dsa
 from ..evaluate.teachers import cache_folder
+from ..resume import Resume
 from ..trajectories import HOW, Experts, inner_batches, make_experts, trajectory_gradient
 from ..zca import ZCA
 
@@ -77,12 +78,13 @@ def match_trajectories(
     seed:int,
     o:dict,                         # all options
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->tuple[Tensor,float,list[float]]: # the images, the step size, the loss of every iteration
     "Trajectory matching with a learned step size (MTT, algorithm 1)"
     shape, x, lr, losses = syn.shape, syn.flatten(0, 1).clone(), torch.tensor(float(o['lr_init']), device=syn.device), []
     labels, net = torch.arange(shape[0], device=x.device).repeat_interleave(shape[1]), experts.net(data, x.device)
     opt = torch.optim.SGD([dict(params=[x], lr=o['lr_img']), dict(params=[lr], lr=o['lr_lr'])], momentum=0.5)
-    for it in progress_bar(range(o['iterations']), 'trajectory matching', progress):
+    for it in keep.steps(o['iterations'], dict(x=x, lr=lr, opt=opt, losses=losses), 'trajectory matching', progress):
         loss, x.grad, lr.grad = start_gradient(experts, net, x, labels, lr, o, seed, it)
         if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
         opt.step(); lr.clamp_(min=1e-3); losses.append(loss.item())
@@ -119,8 +121,8 @@ def distill(
                                  experts=experts, init=init, families=families, how=how, arch=arch, width=width)) | dict(space=space)
     check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
     info = job('mtt', data, ipc, seed, o | dict(expert_folder=expert_folder and str(expert_folder)), space=space, **(dict(zca=zca.describe()) if zca else {}))
-    def optimise():
+    def optimise(keep):
         e = open_experts(data, zca, o, expert_folder, seed, device, progress)
-        x, lr, _ = match_trajectories(seen, e, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o | (dict(experts=len(e)) if expert_folder else {}), progress)
+        x, lr, _ = match_trajectories(seen, e, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o | (dict(experts=len(e)) if expert_folder else {}), progress, keep)
         return x, dict(syn_lr=lr)
     return pixel_set(info, seen, optimise, out)

@@ -9,9 +9,10 @@ from torch import Tensor
 from ..baselines.dc import fresh_net, inner_epochs, matched_step
 from ..baselines.dm import means_step
 from ..baselines.mtt import start_gradient
-from ..core import DdnbError, known, progress as progress_bar, rng
+from ..core import DdnbError, known, rng
 from ..data import ImageData
 from ..matching import gradient_matching, to_net
+from ..resume import Resume
 from .codec import Codec, copy_codec, decode, flatten_samples, parameters, select_slices
 from .entropy import to_symbols
 from .initialise import bits_per_pixel, clip_slices, make_trainable, slice_groups, slice_noise
@@ -25,14 +26,17 @@ __all__ = ['LOSSES', 'MeansUtility', 'GradientsUtility', 'TrajectoriesUtility', 
 class MeansUtility:
     "Distribution matching (DM) as a function of images and step"
     def __init__(self, data:ImageData, seed:int, o:dict): self.data, self.seed, self.o = data, seed, o
+    def state(self)->dict: "What it learns, for `Resume`"; return {}
+    def whole(self, step:int)->bool: "May a state be kept before this step?"; return True
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         x = rows.clone().requires_grad_()
         return means_step(self.data, x, self.seed, step, self.o), x.grad
 
 # %% ../../nbs/5_ruo/05_joint.ipynb #e870c84e
-class GradientsUtility:
+class GradientsUtility(MeansUtility):
     "Gradient matching (DC), with a network that is trained between the steps"
-    def __init__(self, data:ImageData, seed:int, o:dict): self.data, self.seed, self.o, self.net = data, seed, o, None
+    def __init__(self, data:ImageData, seed:int, o:dict): super().__init__(data, seed, o); self.net = None
+    def whole(self, step:int)->bool: return step % self.o['outer_loop'] == 0       # the network is thrown away here
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         it, k = divmod(step, self.o['outer_loop']); g, x, o = rng(self.seed, 'step', it, k), rows.clone().requires_grad_(), self.o
         if k == 0 or self.net is None: self.net = fresh_net(self.data, o, self.seed, 'net', it, device=rows.device)
@@ -40,11 +44,12 @@ class GradientsUtility:
         return matched_step(lambda a, b, cs: gradient_matching(self.net, a, b, cs), x, self.data, g, o['batch_real'], o['families']), x.grad
 
 # %% ../../nbs/5_ruo/05_joint.ipynb #dbe5827d
-class TrajectoriesUtility:
+class TrajectoriesUtility(MeansUtility):
     "Trajectory matching (TM) with its learned step size"
     def __init__(self, data:ImageData, seed:int, o:dict, experts:Experts, device:str|torch.device='cpu'):
         self.seed, self.o, self.experts, self.net = seed, o, experts, experts.net(data, device)
         self.lr = torch.tensor(float(o['lr_init']), device=device); self.opt = torch.optim.SGD([self.lr], o['lr_lr'], momentum=0.5)
+    def state(self)->dict: return dict(lr=self.lr, lr_opt=self.opt)
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         labels = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
         loss, g, self.lr.grad = start_gradient(self.experts, self.net, rows.flatten(0, 1), labels, self.lr, self.o, self.seed, step)
@@ -123,9 +128,11 @@ def optimise_jointly(
     lr:float=1e-3,                  # Adam's, constant
     seed:int=0, first:int=0,        # of the noise; number of the first step
     progress:bool=False,
+    keep:Resume=Resume(), name:str='rate and utility',  # where the state goes, and its name there
 )->tuple[Codec,list[tuple[float,float]]]:   # the codec; loss and mean bits per pixel of every step
     "Some steps of joint optimisation with one λ"
     c, history = copy_codec(c), []; opt = make_trainable(c, lr)
-    for i in progress_bar(range(first, first+steps), 'rate and utility', progress):
-        loss, bpp = joint_step(c, opt, utility, i, lam, weight, stats, seed); history.append((loss, float(bpp.mean())))
+    state = dict(opt=opt, history=history) | {f'p{k}': p for k,p in enumerate(parameters(c))} | utility.state()
+    for k in keep.steps(steps, state, name, progress, at=lambda done: utility.whole(first+done)):
+        loss, bpp = joint_step(c, opt, utility, first+k, lam, weight, stats, seed); history.append((loss, float(bpp.mean())))
     return copy_codec(c), history

@@ -12,13 +12,14 @@ from torch import Tensor
 from ..core import DdnbError, DistilledSet, get_device, read_manifest
 from ..evaluate.labels import as_logits
 from ..generators.sets import collector
+from ..resume import Resume
 from .bitstream import pack, render, unpack
-from .codec import Codec, flatten_samples, init_codec, sample_labels
+from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels
 from .initialise import cut_slices, fit, overfit
 from .quantise import quantise, slice_bits
 
 # %% auto #0
-__all__ = ['COMPRESS', 'decode_codes', 'bill', 'coded_set', 'within', 'check_bpc', 'compress']
+__all__ = ['COMPRESS', 'decode_codes', 'bill', 'coded_set', 'keep_codec', 'within', 'check_bpc', 'compress']
 
 # %% ../../nbs/5_ruo/06_sets.ipynb #c2dcb942
 def decode_codes(
@@ -43,19 +44,32 @@ def bill(
 def coded_set(
     info:dict,                  # the manifest's head
     classes:list,
-    make,                       # function without arguments: a quantised codec with its classes, and more for the manifest
+    make,                       # function of a `Resume`: a quantised codec with its classes, and more for the manifest
     out:str|Path|None=None,
 )->DistilledSet:
     "Make a codec, and collect it as a set"
     w = collector(out, info, classes)
     if w.codes is None:
-        q, more = make()
-        info.update(more, rate=bill(q, info['options']['nn_rate']), **({} if q.syn_lr is None else dict(syn_lr=q.syn_lr))); w.put_codes(pack(q))
+        q, more = make(Resume(w.unfinished() if out else None))
+        info.update(more, rate=bill(q, info['options']['nn_rate']), **({} if q.syn_lr is None else dict(syn_lr=q.syn_lr)))
+        if out: w.unfinished()
+        w.put_codes(pack(q))
     elif out: info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k in ('rate', 'reached', 'syn_lr')})
     labels, images = sample_labels(unpack(w.codes)).sort().values, decode_codes(w.codes)['images']
     for c in set(labels.tolist()) - set(w.done): w.put(c, images[labels == c])
     s = w.close()
     return s if out else replace(s, labels=labels, **decode_codes(w.codes))
+
+# %% ../../nbs/5_ruo/06_sets.ipynb #d4da65cb
+def keep_codec(
+    keep:Resume, name:str,          # where, and as what
+    device:torch.device,
+    make,                           # function without arguments: a codec that is not quantised
+)->Codec:
+    "A stage's codec, read if it is there"
+    parts = ('size', 'decoder', 'context', 'depth', 'counts', 'labels', 'latents', *MODULES)
+    def plain(): c = copy_codec(make(), 'cpu'); return {k: getattr(c, k) for k in parts}
+    return copy_codec(Codec(**keep.once(name, plain)), device)
 
 # %% ../../nbs/5_ruo/06_sets.ipynb #622d0868
 def within(
@@ -98,10 +112,10 @@ def _soft(s):
     return as_logits(s.soft_labels, len(s.classes)).softmax(1)
 
 # %% ../../nbs/5_ruo/06_sets.ipynb #b4c018a8
-def _compressed(s, bpc, o, seed, device, progress):
+def _compressed(keep, s, bpc, o, seed, device, progress):
     x = s.images.float()/255 if s.images.dtype == torch.uint8 else s.images
     images, counts, labels = cut_slices(x.to(get_device(device)), s.labels.to(get_device(device)), o['slice_size'])
-    first = overfit(images, counts, labels, o['decoder'], o['context'], o['depth'], o['beta'], o['iterations'], o['tries'], 1, o['lr'], seed, progress)
+    first = keep_codec(keep, 'first', images.device, lambda: overfit(images, counts, labels, o['decoder'], o['context'], o['depth'], o['beta'], o['iterations'], o['tries'], 1, o['lr'], seed, progress))
     def make(beta):
         c = fit(first, images, beta, o['iterations'], o['lr'], seed, 2*o['iterations'], falling=True, progress=progress)
         q = quantise(c, o['mse'], o['nn_rate']); q.soft_labels, q.space, q.syn_lr, q.classes = _soft(s), s.info.get('space', 'rgb'), s.info.get('syn_lr'), list(s.classes)
@@ -133,4 +147,4 @@ def compress(
     check_bpc(bpc); o = COMPRESS | {k: v for k,v in locals().items() if k in COMPRESS and v is not None} | dict(bpc=bpc)
     kept = {k: v for k,v in s.info.items() if k in ('ipc', 'data', 'licences', 'space', 'zca', 'generator')}
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
-    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, ancestors=past), s.classes, lambda: _compressed(s, bpc, o, seed, device, progress), out)
+    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, ancestors=past), s.classes, lambda keep: _compressed(keep, s, bpc, o, seed, device, progress), out)

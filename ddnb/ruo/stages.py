@@ -17,7 +17,8 @@ from .codec import DECODERS, Codec
 from .initialise import cut_slices, overfit
 from .joint import LOSSES, make_utility, optimise_jointly
 from .quantise import quantise
-from .sets import check_bpc, coded_set, within
+from ..resume import Resume
+from .sets import check_bpc, coded_set, keep_codec, within
 from ..subsets import is_subset
 
 # %% auto #0
@@ -89,10 +90,11 @@ def joint_phase(
     o:dict, seed:int,
     bpc:float|None=None,            # kB a class, the cap
     experts=None, progress:bool=False,
+    keep:Resume=Resume(),           # where states go
 )->tuple[Codec,dict]:               # quantised; what was reached
     "Two halves of joint optimisation, the second as often as the budget needs (RUO, algorithm 1)"
     steps = o['iterations']*(o['outer_loop'] if o['loss'] == 'gm' else 1); half = steps//2; device = c.latents[0].device
-    run = lambda c, u, n, lam, first: optimise_jointly(c, u, n, lam, o['weight'], data.stats, o['lr'], seed, first, progress)[0]
+    run = lambda c, u, n, lam, first: optimise_jointly(c, u, n, lam, o['weight'], data.stats, o['lr'], seed, first, progress, keep, f'{"second" if first else "first"} half, λ {lam:g}')[0]
     def fresh(lr=None): return make_utility(o['loss'], data, seed, o if lr is None else o | dict(lr_init=lr), experts, device)
     u = fresh(); c = run(c, u, half, o['lam'], 0); lr = float(u.lr) if o['loss'] == 'tm' else None
     def second(lam):
@@ -146,10 +148,11 @@ def distill(
 def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, space, device):
     check_ipc(ipc, data, real=True); check_bpc(bpc); o = ruo_options(data, ipc, given)
     info = job('ruo', data, ipc, seed, o | dict(bpc=bpc, space=space, expert_folder=folder and str(folder)), space=space, **(dict(zca=zca.describe()) if zca else {}))
-    def make():
+    def make(keep):
         experts = open_experts(data, zca, o, folder, seed, device, progress) if o['loss'] == 'tm' else None
         if folder and experts: o['experts'] = len(experts)
-        q, reached = joint_phase(first_phase(seen, ipc, o, seed, device, progress), seen, o, seed, bpc, experts, progress)
+        first = keep_codec(keep, 'first', device, lambda: first_phase(seen, ipc, o, seed, device, progress))
+        q, reached = joint_phase(first, seen, o, seed, bpc, experts, progress, keep)
         q.space = space
         return q, dict(reached=reached)
     return coded_set(info, data.classes, make, out)

@@ -11,12 +11,13 @@ from torch import Tensor
 from ..baselines.dc import default_arch, fresh_net, matched_step, pixel_set
 from ..baselines.mtt import open_experts, start_gradient
 from ..contract import check_ipc, job, pick_options
-from ..core import DdnbError, DistilledSet, get_device, known, progress as progress_bar, rng
+from ..core import DdnbError, DistilledSet, get_device, known, rng
 from ..data import ImageData, load_data
 from ..generators.base import load_generator
 from ..generators.stylegan_xl import StyleGANXL, draw_styles
 from ..generators.train_stylegan import mean_styles, small_stylegan
 from ..matching import distribution_matching, gradient_matching, to_net
+from ..resume import Resume
 from ..trajectories import HOW
 
 # %% auto #0
@@ -111,6 +112,7 @@ class Matching:
         if o['matching'] != 'mtt': return
         self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device)
         self.groups = [dict(params=[self.lr], lr=o['lr_lr'])]
+    def state(self)->dict: "What it learns, for `Resume`"; return dict(lr=self.lr) if self.o['matching'] == 'mtt' else {}
     def before(self, w:Tensor, it:int): "Called with the styles before a step"
     def syn_loss(self, classes:Tensor, it:int)->dict: "Loss of the synthetic side, as `class_gradients` and `unroll` take it"; return {}
     def more(self, net, syn:Tensor, classes:Tensor, it:int)->Tensor|float: "What is added to DM's distances"; return 0.
@@ -177,13 +179,14 @@ def optimise_latents(
     w:Tensor, f:Tensor,             # latents to begin with, class after class
     matching:Matching,
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->tuple[Tensor,Tensor,list[float]]:# latents at the end, the loss of every iteration
     "Styles and features under a matching loss (GLaD, algorithm 1)"
     o, losses = matching.o, []
     stats = COMPAT if o['glad_compat_mean'] else matching.data.stats
     w, f = w.clone().requires_grad_(), f.clone().requires_grad_(); latents = (w, f, o['layer'], stats)
     opt = torch.optim.SGD([dict(params=[w], lr=o['lr_w']), dict(params=[f], lr=o['lr_f']), *matching.groups], lr=0., momentum=.5)
-    for it in progress_bar(range(o['iterations']), 'latents', progress):
+    for it in keep.steps(o['iterations'], dict(w=w, f=f, opt=opt, losses=losses) | matching.state(), 'latents', progress):
         opt.zero_grad(); matching.before(w, it)
         x = decode(gen, *latents, o['batch_size']).unflatten(0, (len(matching.data.classes), -1)).requires_grad_()
         losses.append(matching.step(x, it))
@@ -210,10 +213,10 @@ def latent_set(
     if data.size != gen.size: raise DdnbError(f"{gen.id} makes images of {gen.size} pixels and {data.name} is loaded at {data.size}; load it with size={gen.size} (--size)")
     gen_labels, gen, device = _gen_labels(gen, data, o), gen.to(get_device(device)), get_device(device)
     info = job(method, data, ipc, seed, o | (dict(expert_folder=str(expert_folder)) if expert_folder else {}), gen.describe())
-    def optimise():
+    def optimise(keep):
         experts = open_experts(data, None, o, expert_folder, seed, device, progress) if o['matching'] == 'mtt' else None
         m = make(data, o | (dict(experts=len(experts)) if experts else {}), seed, device, experts)
-        w, f, _ = optimise_latents(gen, *start_latents(gen, gen_labels, ipc, o['layer'], seed, o['init']), m, progress)
+        w, f, _ = optimise_latents(gen, *start_latents(gen, gen_labels, ipc, o['layer'], seed, o['init']), m, progress, keep)
         return decode(gen, w, f, o['layer'], data.stats, o['batch_size']).unflatten(0, (len(data.classes), ipc)), dict(syn_lr=m.lr.item()) if experts else {}
     return pixel_set(info, data, optimise, out)
 

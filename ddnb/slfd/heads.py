@@ -64,6 +64,7 @@ class StochasticMatching(Matching):
         super().__init__(data, o, seed, device, experts)
         self.heads = heads.to(device or 'cpu').requires_grad_(not o['freeze_heads'])
         if not o['freeze_heads']: self.groups = [*self.groups, dict(params=list(heads.parameters()), lr=o['lr_heads'])]
+    def state(self)->dict: return super().state() | dict(heads=self.heads)
     def before(self, w:Tensor, it:int):
         self.graph = self.heads(w.detach() if self.o['detach_heads'] else w); self.dist = leaves(self.graph)
     def step(self, x:Tensor, it:int)->float:
