@@ -105,7 +105,6 @@ def _costs(method, d, opts, dry_run):
     if not (dry_run or 'generator' in opts and sys.stderr.isatty()): return False
     from ddnb.cost import disk_warning, run_cost
     check_ipc(opts.get('ipc', 10), d)
-    if hasattr(opts.get('generator'), 'tokens'): print(f"{opts.get('ipc', 10)*len(d.classes):,} images; the time of a MAR is not estimated", file=sys.stdout if dry_run else sys.stderr); return dry_run
     cost = run_cost(method, d, opts)
     print(cost, file=sys.stdout if dry_run else sys.stderr)
     if w := opts.get('out') and disk_warning(cost, opts['out']): print(f'ddnb: {w}', file=sys.stderr)

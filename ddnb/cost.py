@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from .data import ImageData
 from .generators.base import DiffusionGenerator
+from .generators.mar_generator import MarGenerator, sample_mar
 from .generators.sampling import guided, process
 
 # %% auto #0
-__all__ = ['Cost', 'step_seconds', 'peak_memory', 'estimate', 'run_cost', 'disk_warning']
+__all__ = ['Cost', 'step_seconds', 'peak_memory', 'estimate', 'mar_seconds', 'run_cost', 'disk_warning']
 
 # %% ../nbs/8_scale/01_cost.ipynb #10f7649b
 def _wait(device):
@@ -89,9 +90,29 @@ def estimate(
 def _cao2(gen, data, options):
     "Options of `estimate` for CaO2, its pool and refinement with them"
     from ddnb.cao2.stages import cao2_options
-    keys = 'num_steps', 'cfg_scale', 'sampler', 'pool', 'iterations', 'order'
+    keys = 'num_steps', 'cfg_scale', 'pool', 'iterations', 'order', 'num_iter' if isinstance(gen, MarGenerator) else 'sampler'
     o = cao2_options(data.name, options.get('ipc', 10), gen, **{k: options[k] for k in keys if k in options})
     return {k: o[k] for k in keys} | ({'batch_size': options['batch_size']} if 'batch_size' in options else {})
+
+# %% ../nbs/8_scale/01_cost.ipynb #e5125a09
+def mar_seconds(
+    gen:MarGenerator,
+    batch_size:int=64,
+    cfg_scale:float=2.9,
+)->tuple[float,float]:      # of an autoregressive pass; of a diffusion step of all tokens
+    "Seconds of a MAR's two kinds of steps, for one batch"
+    items, label = [(0, i) for i in range(batch_size)], torch.zeros(1, dtype=torch.long)
+    timed = lambda passes, steps: _timed(lambda: next(sample_mar(gen, items, label, 0, batch_size, passes, steps, cfg_scale)), gen.device, 1)
+    short, twice, long = timed(1, 5), timed(2, 5), timed(1, 25)
+    return max(twice-short, 0.), max(long-short, 0.)/20
+
+# %% ../nbs/8_scale/01_cost.ipynb #bf00773d
+def _mar_cost(gen, data, options):
+    "CaO2 on a MAR"
+    o = _cao2(gen, data, options); size, n = o.pop('batch_size', 64), options.get('ipc', 10)*len(data.classes)
+    batches, refined = _pieces(n*o['pool'], size), _pieces(n*o['pool'] if o['order'] == 'refine-select' else n, size)*o['iterations']
+    a, b = mar_seconds(gen, size, o['cfg_scale']); shape = torch.Size(gen.latent_shape)
+    return Cost(n, batches*o['num_iter']+refined, 0, batches*(o['num_iter']*a + o['num_steps']*b) + refined*a, peak_memory(gen.device), n*(3*gen.size**2 + 4*shape.numel()), str(gen.device))
 
 # %% ../nbs/8_scale/01_cost.ipynb #5ad266e4
 def _walked(method, data, options):
@@ -111,6 +132,7 @@ def run_cost(
     options:dict,           # of its `distill`, as far as given; `generator` opened
 )->Cost:
     "What `distill` of a method will cost with these options"
+    if isinstance(options.get('generator'), MarGenerator): return _mar_cost(options['generator'], data, options)
     walked = _walked(method, data, options)
     return estimate(options.get('generator'), data, options.get('ipc', 10), encodes=method in ('mgd3', 'd4m', 'nearest'), samples='num_steps' in walked, **walked)
 
