@@ -31,11 +31,12 @@ class Resume:
     "State of long optimisations in a folder"
     def __init__(self,
         folder:str|Path|None=None,  # of an unfinished set; None: keep nothing
-    ): self.folder = Path(folder) if folder else None
+        begin=lambda: None,         # called before something is written: makes the folder
+    ): self.folder, self.begin = Path(folder) if folder else None, begin
     def _file(self, name): return self.folder/f'{name}.pt'
     def _has(self, name): return self.folder is not None and self._file(name).exists()
     def _write(self, name, d):
-        buf = io.BytesIO(); torch.save(d, buf); write_atomic(self._file(name), buf.getvalue())
+        buf = io.BytesIO(); torch.save(d, buf); self.begin(); write_atomic(self._file(name), buf.getvalue())
 
 # %% ../nbs/0_foundations/11_resume.ipynb #2044a23a
 @patch

@@ -59,7 +59,7 @@ def pixel_set(
     if len(w.done) == len(data.classes):
         w.info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k == 'syn_lr'})
         return w.close()
-    images, more = optimise(Resume(w.unfinished() if out else None))       # what an interruption leaves
+    images, more = optimise(Resume(w.parts, w.unfinished) if out else Resume())        # what an interruption leaves
     lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
     if not images.isfinite().all(): raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
     w.info.update(more)

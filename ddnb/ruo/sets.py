@@ -50,7 +50,7 @@ def coded_set(
     "Make a codec, and collect it as a set"
     w = collector(out, info, classes)
     if w.codes is None:
-        q, more = make(Resume(w.unfinished() if out else None))
+        q, more = make(Resume(w.parts, w.unfinished) if out else Resume())
         info.update(more, rate=bill(q, info['options']['nn_rate']), **({} if q.syn_lr is None else dict(syn_lr=q.syn_lr)))
         if out: w.unfinished()
         w.put_codes(pack(q))
