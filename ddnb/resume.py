@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from .core import SCHEMA, SetWriter, progress as progress_bar, write_atomic
+from .core import SCHEMA, DdnbError, SetWriter, progress as progress_bar, write_atomic
 from .generators.folders import read_checkpoint
 
 # %% auto #0
@@ -59,8 +59,10 @@ def steps(self:Resume,
 def _read(self:Resume, name, state):
     if not self._has(name): return 0
     d = read_checkpoint(self._file(name))
-    for k,v in state.items(): _fill(v, d['state'][k])
-    return d['done']
+    try:
+        for k,v in state.items(): _fill(v, d['state'][k])
+        return d['done']
+    except (KeyError, RuntimeError, ValueError, TypeError): raise DdnbError(f"{self._file(name)} holds another state than this run's; delete it to begin again") from None
 
 # %% ../nbs/0_foundations/11_resume.ipynb #1d74b072
 @patch
