@@ -2,8 +2,10 @@
 import pytest, torch
 from ddnb.cao2 import distill, refine, select
 from ddnb.contract import get_method
-from ddnb.core import DdnbError, DistilledSet, SetWriter
-from ddnb.generators.latent import LatentDiffusion
+from ddnb.errors import DdnbError
+from ddnb.sets.distilled import DistilledSet
+from ddnb.sets.folder import SetWriter
+from ddnb.generators.diffusion.latent import LatentDiffusion
 from ddnb.generators.sets import open_inputs
 
 QUICK = dict(iterations=2, batch_size=8, progress=False)

@@ -1,9 +1,9 @@
 "The command line, from outside"
 import json, os, signal, subprocess, time
-import pytest, torch
+import torch
 from PIL import Image
 from conftest import CLI, ROOT
-from ddnb.core import DistilledSet
+from ddnb.sets.distilled import DistilledSet
 
 QUICK = ('--num-steps', 4, '--batch-size', 16)
 
@@ -84,9 +84,9 @@ def test_a_corrupt_image(ddnb, tmp_path):
 
 def twoclass(folder):
     "A generator of random weights for cats and dogs, in the format that every generator has"
-    from ddnb.generators.latent import LatentDiffusion
-    from ddnb.generators.schedule import linear_betas
-    from ddnb.generators.train import small_dit, small_vae
+    from ddnb.generators.diffusion.latent import LatentDiffusion
+    from ddnb.generators.diffusion.schedule import linear_betas
+    from ddnb.generators.diffusion.train import small_dit, small_vae
     if not folder.exists(): LatentDiffusion(small_vae(), small_dit(2), linear_betas(), class_names=['cat', 'dog'], device='cpu').save(folder)
     return folder
 

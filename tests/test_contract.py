@@ -2,10 +2,12 @@
 import inspect
 import pytest, torch
 from ddnb.contract import METHODS, get_method
-from ddnb.core import DdnbError, DistilledSet, SetWriter
-from ddnb.data import load_data
-from ddnb.generators.latent import LatentDiffusion
-from ddnb.generators.mar import MAR
+from ddnb.errors import DdnbError
+from ddnb.sets.distilled import DistilledSet
+from ddnb.sets.folder import SetWriter
+from ddnb.data.load import load_data
+from ddnb.generators.diffusion.latent import LatentDiffusion
+from ddnb.generators.mar.transformer import MAR
 
 SMALL = dict(                                       # options that make a call end within five seconds
     mgd3=dict(num_steps=4, batch_size=16),

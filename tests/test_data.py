@@ -1,7 +1,7 @@
 "Real data sets, where they lie on this machine (DDNB_DATA); a missing one is skipped with its reason"
 import pytest, torch
-from ddnb.core import DdnbError
-from ddnb.data import load_data
+from ddnb.errors import DdnbError
+from ddnb.data.load import load_data
 from ddnb.evaluate import evaluate
 from ddnb.baselines import random as random_images
 

@@ -27,7 +27,7 @@ def test_every_page_is_built(site):
 
 def test_source_links_lead_to_the_right_module(site):
     "A bare name that several modules have would link to the alphabetically first"
-    for page,module in (('2_mgd3/mgd3', 'mgd3/sampling.py'), ('2_mgd3/sampling', 'mgd3/sampling.py'), ('6_baselines/random', 'baselines/random.py'), ('6_baselines/plain', 'baselines/plain.py')):
+    for page,module in (('05_mgd3/mgd3', 'mgd3/sampling.py'), ('05_mgd3/sampling', 'mgd3/sampling.py'), ('09_baselines/random', 'baselines/random.py'), ('09_baselines/plain', 'baselines/plain.py')):
         links = re.findall(r'href="[^"]*/blob/[^"]*/ddnb/([^"#]*\.py)[^"]*"', (site/'_docs'/f'{page}.html').read_text())
         assert module in links and not {l for l in links if l != module and l.startswith(('mgd3', 'baselines'))}, (page, links)
 

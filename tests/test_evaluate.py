@@ -3,11 +3,14 @@ import csv, shutil
 import pytest, torch
 from PIL import Image
 from ddnb.baselines.random import distill
-from ddnb.core import ClassInfo, DdnbError, DistilledSet
-from ddnb.data import DataWarning, load_data
+from ddnb.core import ClassInfo
+from ddnb.errors import DdnbError
+from ddnb.sets.distilled import DistilledSet
+from ddnb.data.load import load_data
+from ddnb.errors import DataWarning
 from ddnb.evaluate import evaluate, train_teacher
-from ddnb.evaluate.teachers import save_teacher
-from ddnb.exchange import import_set
+from ddnb.classifiers.teachers import save_teacher
+from ddnb.sets.importers import import_set
 
 QUICK = ('--repeats', 1, '--epochs', 6)
 NAMES = ['ant', 'bee', 'cow', 'dog', 'elk', 'fox', 'gnu', 'hen', 'ibex', 'jay']
@@ -84,7 +87,7 @@ def test_another_size_is_said(tmp_path, digits):
 @pytest.mark.parametrize('arch', ('resnet50', 'resnet101'))
 def test_deep_residual_networks_learn_from_both_kinds_of_labels(arch):
     "Forward and backward: every weight gets a finite gradient, from the last layer to the first"
-    from ddnb.evaluate.learner import mixed_loss
+    from ddnb.classifiers.learner import mixed_loss
     from ddnb.nets import make_net
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for y in (torch.arange(4), torch.randn(4, 10, generator=torch.Generator().manual_seed(1))):

@@ -1,14 +1,13 @@
 "Other projects' sets through the command line, and sets of ours out and back"
-import json, subprocess, sys
+import subprocess, sys
 import numpy as np
 import pytest, torch
 from PIL import Image
-from conftest import ROOT
 from ddnb.baselines.random import distill
-from ddnb.core import DistilledSet
-from ddnb.data import load_data
-from ddnb.exchange import import_set
-from ddnb.zca import ZCA
+from ddnb.sets.distilled import DistilledSet
+from ddnb.data.load import load_data
+from ddnb.sets.importers import import_set
+from ddnb.data.zca import ZCA
 
 @pytest.fixture(scope='module')
 def digits(): return load_data('digits')
@@ -80,7 +79,7 @@ def test_the_class_order_is_said(ddnb, tmp_path):
     assert torch.equal(a.images, b.images.flip(0)) and a.classes == b.classes
 
 def test_a_resplit_is_noted(ddnb, tmp_path):
-    from ddnb.subsets import subset
+    from ddnb.data.subsets import subset
     for c in subset('imagewoof'):
         for part,n in (('train', 1), ('val', 51)):
             (tmp_path/'data/imagewoof'/part/c.wnid).mkdir(parents=True)

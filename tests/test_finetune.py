@@ -2,16 +2,16 @@
 import subprocess, sys
 import torch
 from conftest import ROOT
-from ddnb.data import load_data
-from ddnb.generators.base import load_generator
-from ddnb.generators.finetune import finetune
+from ddnb.data.load import load_data
+from ddnb.generators.open import load_generator
+from ddnb.generators.diffusion.finetune import finetune
 
 RUN = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 import torch; torch.set_num_threads(1)
-from ddnb.data import load_data
-from ddnb.generators.base import load_generator
-from ddnb.generators.finetune import finetune
+from ddnb.data.load import load_data
+from ddnb.generators.open import load_generator
+from ddnb.generators.diffusion.finetune import finetune
 finetune(load_generator('digits', 'cpu'), load_data('digits'), sys.argv[1], steps=3, batch_size=8, params='all', progress=False)
 """
 

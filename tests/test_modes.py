@@ -2,7 +2,7 @@
 import time, weakref
 import pytest, torch
 from ddnb.core import ClassInfo
-from ddnb.data import ImageData, Split
+from ddnb.data.images import ImageData, Split
 from ddnb.mgd3.clusters import ALGORITHMS, find_modes
 from ddnb.mgd3.discovery import discover
 

@@ -1,6 +1,6 @@
 "Optimisations that are interrupted between two states on disk end where undisturbed ones end."
 import pytest, torch
-from ddnb import resume
+from ddnb.sets import resume
 from ddnb.contract import get_method
 
 RUNS = dict(                        # method: options; each takes four steps

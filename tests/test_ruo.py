@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from ddnb.core import DdnbError, DistilledSet, rng
-from ddnb.data import load_data
+from ddnb.core import rng
+from ddnb.errors import DdnbError
+from ddnb.sets.distilled import DistilledSet
+from ddnb.data.load import load_data
 from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
 from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols

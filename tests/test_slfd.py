@@ -3,12 +3,13 @@ import os, pickle
 import numpy as np
 import pytest, torch
 from PIL import Image
-from ddnb.core import DdnbError, DistilledSet
-from ddnb.data import load_data
-from ddnb.generators.base import load_generator
-from ddnb.generators.stylegan_xl import convert_stylegan
+from ddnb.errors import DdnbError
+from ddnb.sets.distilled import DistilledSet
+from ddnb.data.load import load_data
+from ddnb.generators.open import load_generator
+from ddnb.generators.gan.stylegan_xl import convert_stylegan
 from ddnb.slfd import distill, glad
-from ddnb.subsets import subset
+from ddnb.data.subsets import subset
 
 QUICK = dict(iterations=2, batch_real=2, width=4, progress=False, device='cpu')
 MTT = dict(matching='mtt', experts=1, max_start_epoch=1, expert_epochs=1, syn_steps=2)
