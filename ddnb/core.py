@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib, sys
 from collections import namedtuple
 import torch
+from .errors import DataWarning, DdnbError, known     # the place where 0.1.0 kept them
 
 # %% auto #0
 __all__ = ['ClassInfo', 'rng', 'get_device', 'progress', 'fixed_batches']
