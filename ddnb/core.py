@@ -7,10 +7,13 @@ from __future__ import annotations
 import hashlib, sys
 from collections import namedtuple
 import torch
-from .errors import DdnbError
+from .errors import DataWarning, DdnbError, known     # the place where 0.1.0 kept them
 
 # %% auto #0
-__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'fixed_batches']
+__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'fixed_batches', 'DdnbError']
+
+# %% ../nbs/00_foundations/02_core.ipynb #c0de0e55
+_all_ = ['DdnbError']          # where 0.1.0 had it
 
 # %% ../nbs/00_foundations/02_core.ipynb #dca92d71
 def rng(
