@@ -6,7 +6,6 @@
 from __future__ import annotations
 import warnings
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..errors import DdnbError, known
@@ -49,6 +48,7 @@ def gmm_modes(
 )->Tensor:                  # (k, C, h, w)
     "Means of a Gaussian mixture with diagonal covariances (MGD3, appendix D)"
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
     mixture = GaussianMixture(k, covariance_type='diag', reg_covar=1e-2, random_state=seed)
     with threadpool_limits(1): fit = mixture.fit(_rows(latents))
     return torch.from_numpy(fit.means_).float().view(k, *latents.shape[1:])
@@ -61,6 +61,7 @@ def spectral_modes(
 )->Tensor:                  # (k, C, h, w)
     "Means of spectral clusters over the graph of ten nearest neighbours (MGD3, appendix D)"
     from sklearn.cluster import SpectralClustering
+    from threadpoolctl import threadpool_limits
     algo = SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=min(10, len(latents)), random_state=seed,
                               assign_labels='kmeans')
     with threadpool_limits(1), warnings.catch_warnings():

@@ -5,7 +5,6 @@
 # %% ../../nbs/05_mgd3/00_modes.ipynb #3d154dac
 from __future__ import annotations
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..data.images import ImageData
@@ -43,6 +42,7 @@ def kmeans_modes(
 )->Tensor:                  # (k, C, h, w) cluster centres
     "Modes of a class: k-means centroids of its latents (MGD3, section 4.1)"
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
     points = latents.flatten(1).double().numpy()
     with threadpool_limits(1): fit = KMeans(k, random_state=seed, n_init='auto').fit(points)
     return torch.from_numpy(fit.cluster_centers_).float().view(k, *latents.shape[1:])
