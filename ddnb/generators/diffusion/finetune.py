@@ -8,8 +8,6 @@ from copy import deepcopy
 from pathlib import Path
 import json
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers import DiTTransformer2DModel
 from safetensors.torch import load_file, save as st_bytes
 from torch import Tensor, nn
@@ -31,6 +29,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.lin, self.gamma = lin, nn.Parameter(torch.ones(lin.out_features, device=lin.weight.device))
     def forward(self, x:Tensor)->Tensor: return self.lin(x)*self.gamma
+
     @torch.no_grad()
     def fold(self)->nn.Linear:
         "The same function as one linear layer"
@@ -41,9 +40,10 @@ class Scaled(nn.Module):
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #ae09fe27
 def _each_linear(net, change):
     "Replace the linear layers that have factors, in the first half of the blocks"
-    for b in net.transformer_blocks[:len(net.transformer_blocks)//2]:
-        a = b.attn1
-        a.to_q, a.to_k, a.to_v, a.to_out[0], b.ff.net[2] = map(change, (a.to_q, a.to_k, a.to_v, a.to_out[0], b.ff.net[2]))
+    for block in net.transformer_blocks[:len(net.transformer_blocks)//2]:
+        attn, ff = block.attn1, block.ff.net
+        for name in ('to_q', 'to_k', 'to_v'): setattr(attn, name, change(getattr(attn, name)))
+        attn.to_out[0], ff[2] = change(attn.to_out[0]), change(ff[2])
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #a075057a
 def difffit(
@@ -53,6 +53,7 @@ def difffit(
     _each_linear(net, Scaled)
     for n,p in net.named_parameters(): p.requires_grad_(n.endswith(('bias', 'gamma')) or 'class_embedder' in n)
     return {n: p for n,p in net.named_parameters() if p.requires_grad}
+
 def fold(net:DiTTransformer2DModel)->DiTTransformer2DModel:
     "The factors multiplied into the weights: an ordinary DiT again"
     _each_linear(net, lambda m: m.fold() if isinstance(m, Scaled) else m)
@@ -79,7 +80,8 @@ def noise_loss(
     "Squared error of the predicted noise (MGD3, eq. 2)"
     x = q_sample(Schedule(gen.betas), x0, t, noise)
     out = net(x, timestep=t, class_labels=labels).sample.float()
-    return ((out[:,:x0.shape[1]]-noise)**2).flatten(1).mean(1)
+    eps = gen.noise_in(x, out[:,:x0.shape[1]], t)
+    return ((eps-noise)**2).flatten(1).mean(1)
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #d6e63b95
 def _draw(seed, k, n, batch, shape, T, labels, null, drop):
@@ -110,18 +112,25 @@ class _Checkpoint:
         "Restore, and say how many steps are done"
         if not self.at or not (self.at/'finetune.json').exists(): return 0
         m = json.loads((self.at/'finetune.json').read_text())
-        if off := [k for k in self.job if m['job'].get(k) != self.job[k]]: raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and {self.job[off[0]]!r:.60} here")
-        t = load_file(self.at/f"step-{m['step']}.safetensors")
+        if off := [k for k in self.job if m['job'].get(k) != self.job[k]]:
+            raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and "
+                            f"{self.job[off[0]]!r:.60} here")
+        saved = load_file(self.at/f"step-{m['step']}.safetensors")
         for n,p in params.items():
-            p.data.copy_(t[f'p/{n}'])
-            opt.state[p] = dict(step=torch.tensor(float(m['step'])), exp_avg=t[f'm/{n}'].to(p.device), exp_avg_sq=t[f'v/{n}'].to(p.device))
+            p.data.copy_(saved[f'p/{n}'])
+            opt.state[p] = dict(step=torch.tensor(float(m['step'])), exp_avg=saved[f'm/{n}'].to(p.device),
+                                exp_avg_sq=saved[f'v/{n}'].to(p.device))
         return m['step']
 
     def write(self, params, opt, step):
         if not self.at: return
-        t = {f'{k}/{n}': v.detach().cpu().contiguous() for n,p in params.items() for k,v in (('p', p.data), ('m', opt.state[p]['exp_avg']), ('v', opt.state[p]['exp_avg_sq']))}
+        state = {}
+        for n,p in params.items():
+            moments = opt.state[p]
+            state |= {f'p/{n}': p.data, f'm/{n}': moments['exp_avg'], f'v/{n}': moments['exp_avg_sq']}
+        state = {k: v.detach().cpu().contiguous() for k,v in state.items()}
         self.at.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.at/f'step-{step}.safetensors', st_bytes(t))
+        write_atomic(self.at/f'step-{step}.safetensors', st_bytes(state))
         write_atomic(self.at/'finetune.json', json.dumps(dict(step=step, job=self.job), indent=1).encode())
         for f in self.at.glob('step-*.safetensors'):
             if f.name != f'step-{step}.safetensors': f.unlink()
@@ -131,10 +140,32 @@ def _step(acc, gen, net, opt, z, drawn):
     "One optimiser step on this process's rows; the loss before it"
     mine = slice(acc.process_index, None, acc.num_processes)
     idx, noise, t, y = (d[mine] for d in drawn)
-    with acc.autocast(): loss = noise_loss(gen, net, z[idx].to(acc.device), y.to(acc.device), t.to(acc.device), noise.to(acc.device)).mean()
-    if not loss.isfinite(): raise DdnbError(f"fine-tuning diverged: the loss is {loss.item()}; lower lr or use bf16 in the place of fp16")
-    opt.zero_grad(); acc.backward(loss); opt.step()
+    x0, y, t, noise = (a.to(acc.device) for a in (z[idx], y, t, noise))
+    with acc.autocast(): loss = noise_loss(gen, net, x0, y, t, noise).mean()
+    if not loss.isfinite():
+        raise DdnbError(f"fine-tuning diverged: the loss is {loss.item()}; lower lr or use bf16 in the place of fp16")
+    opt.zero_grad()
+    acc.backward(loss)
+    opt.step()
     return loss.item()
+
+# %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #e8a20122
+def _processes(gen, precision, batch_size):
+    "accelerate's view of this run"
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    AcceleratorState._reset_state()         # an earlier call may have used another precision
+    known(precision, ('no', 'bf16', 'fp16'), 'precision')
+    acc = Accelerator(mixed_precision=precision, cpu=gen.device.type == 'cpu')
+    if batch_size % acc.num_processes:
+        raise DdnbError(f"batch_size {batch_size} does not divide among {acc.num_processes} processes")
+    return acc
+
+# %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #30b271e7
+def _tuned(gen, net, name):
+    "A generator like `gen` with another network"
+    return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names, gen.licence,
+                           gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #783b423e
 def finetune(
@@ -154,19 +185,21 @@ def finetune(
 )->tuple[LatentDiffusion,list[float]]:  # the fine-tuned generator, and the losses of this call
     "Fine-tune a DiT on a data set's classes with the plain noise loss; a second call goes on where the first stopped"
     total = steps or epochs*len(data.train)//batch_size
-    AcceleratorState._reset_state()         # an earlier call may have used another precision
-    acc = Accelerator(mixed_precision=known(precision, ('no', 'bf16', 'fp16'), 'precision'), cpu=gen.device.type == 'cpu')
-    if batch_size % acc.num_processes: raise DdnbError(f"batch_size {batch_size} does not divide among {acc.num_processes} processes")
-    own = deepcopy(gen.net).float().to(acc.device); chosen = trainable(own, params)
+    acc = _processes(gen, precision, batch_size)
+    own = deepcopy(gen.net).float().to(acc.device)
+    chosen = trainable(own, params)
     opt = torch.optim.AdamW(chosen.values(), lr, weight_decay=0)
-    keep = _Checkpoint(out, dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size, lr=lr, drop=drop, seed=seed))
-    done = keep.read(chosen, opt)
-    net, wrapped = acc.prepare(own, opt); net.eval()
+    checkpoint = _Checkpoint(out, dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size,
+                                       lr=lr, drop=drop, seed=seed))
+    done = checkpoint.read(chosen, opt)
+    net, wrapped = acc.prepare(own, opt)
+    net.eval()
     (z, labels), losses = data_latents(gen, data), []
     for k in progress_bar(range(done, total), 'fine-tuning', progress and acc.is_main_process):
-        losses.append(_step(acc, gen, net, wrapped, z, _draw(seed, k, len(z), batch_size, z.shape[1:], len(gen.betas), labels, gen.null, drop)))
-        if acc.is_main_process and ((k+1) % every == 0 or k+1 == total): keep.write(chosen, opt, k+1)
-    tuned = LatentDiffusion(gen.vae, fold(own), gen.betas, f'{gen.id} fine-tuned on {data.name}', None, gen.class_names, gen.licence, gen.device, gen.dtype)
+        drawn = _draw(seed, k, len(z), batch_size, z.shape[1:], len(gen.betas), labels, gen.null, drop)
+        losses.append(_step(acc, gen, net, wrapped, z, drawn))
+        if acc.is_main_process and ((k+1) % every == 0 or k+1 == total): checkpoint.write(chosen, opt, k+1)
+    tuned = _tuned(gen, fold(own), data.name)
     if out and acc.is_main_process: tuned.save(Path(out)/'generator', half=False)
     acc.wait_for_everyone()
     return (_reopened(out, gen) if out else tuned), losses

@@ -170,9 +170,10 @@ def labels_of(self:LatentGenerator,
     wnids = [c.wnid for c in imagenet_classes()] if self.num_classes == 1000 else None
     return match_classes(data, self.class_names, wnids, self.num_classes, self.id)
 
-# %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #6816f6d7
+# %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #79776a45
 class NoisePredictor(LatentGenerator):
     "A latent generator whose network can be asked for the noise in noised latents"
+    prediction = 'epsilon'
     def _on_process(self, betas, prediction, options):
         self.betas, self.prediction = betas, known(prediction, PREDICTIONS, 'prediction_type')
         self.abar, self.scheduler_options = (1-betas.double()).cumprod(0), dict(options or {})

@@ -11,9 +11,10 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel, VQModel
 from diffusers.configuration_utils import register_to_config
 from fastcore.basics import patch
 from torch import Tensor, nn
-from ...core import get_device
 from ...errors import DdnbError
-from .latent import LatentDiffusion, local_folder, read_betas, weights_sha
+from ..model_files import load_part, local_folder, weights_sha
+from .latent import NoisePredictor
+from .prediction import read_process, write_process
 
 # %% auto #0
 __all__ = ['ClassEmbedder', 'LatentUNet']
@@ -32,7 +33,7 @@ class ClassEmbedder(ModelMixin, ConfigMixin):
     def forward(self, labels:Tensor)->Tensor: return self.embedding(labels)[:,None]
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #2e69d8b9
-class LatentUNet(LatentDiffusion):
+class LatentUNet(NoisePredictor):
     "VQ autoencoder + U-Net with a class token: a class-conditional latent diffusion generator"
     parts = 'vqvae', 'unet', 'class_embedder', 'scheduler'
     def __init__(self,
@@ -46,25 +47,32 @@ class LatentUNet(LatentDiffusion):
         licence:str|None=None,
         device:str|torch.device|None=None,
         dtype:torch.dtype|None=None,    # of the networks; None: float32
+        prediction:str='epsilon',       # what the network predicts: epsilon, v_prediction or sample
+        scheduler_options:dict|None=None,   # for schedulers of diffusers
     ):
-        self.id, self.sha256, self.class_names, self.licence, self.betas = id, sha256, class_names, licence, betas
-        self.device, self.dtype = get_device(device), dtype or torch.float32
         _check(id, vae, net, embedder, class_names)
-        self.vae, self.net, self.embedder = (nn.Module.to(m, self.device, self.dtype).eval().requires_grad_(False) for m in (vae, net, embedder))
-        self.scale, c = vae.config.scaling_factor, net.config
-        self.latent_shape, self.null = (c.in_channels, c.sample_size, c.sample_size), embedder.config.num_embeds-1
-        self.num_classes, self.cfg_channels = self.null, c.in_channels
-        self.size = c.sample_size*2**(len(vae.config.block_out_channels)-1)
+        networks = dict(net=net, embedder=embedder)
+        super().__init__(vae, networks, id, sha256, class_names, licence, device, dtype)
+        self._on_process(betas, prediction, scheduler_options)
+        self._sized(net.config.in_channels, net.config.sample_size)
+        self.num_classes = self.null = embedder.config.num_embeds-1
+        self.cfg_channels = net.config.in_channels
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #32cec39d
 def _check(id, vae, net, embedder, class_names):
     "Do the parts fit together?"
     z, c, e = vae.config.latent_channels, net.config, embedder.config
-    if z != c.in_channels: raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels}; they are not of one model")
-    if c.out_channels != c.in_channels: raise DdnbError(f"{id}: the U-Net gives {c.out_channels} channels for {c.in_channels} latent ones; this generator predicts noise alone")
-    if e.dim != c.cross_attention_dim: raise DdnbError(f"{id}: class tokens have {e.dim} numbers and the U-Net attends to {c.cross_attention_dim}")
+    if z != c.in_channels:
+        raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels}; "
+                        "they are not of one model")
+    if c.out_channels != c.in_channels:
+        raise DdnbError(f"{id}: the U-Net gives {c.out_channels} channels for {c.in_channels} latent ones; "
+                        "this generator predicts noise alone")
+    if e.dim != c.cross_attention_dim:
+        raise DdnbError(f"{id}: class tokens have {e.dim} numbers and the U-Net attends to {c.cross_attention_dim}")
     if class_names and e.num_embeds != len(class_names)+1:
-        raise DdnbError(f"{id}: {len(class_names)} classes need {len(class_names)+1} tokens, the last for no class, and there are {e.num_embeds}; guidance needs the null class")
+        raise DdnbError(f"{id}: {len(class_names)} classes need {len(class_names)+1} tokens, the last for no class, "
+                        f"and there are {e.num_embeds}; guidance needs the null class")
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #8e6203c1
 @patch
@@ -79,7 +87,8 @@ def predict(self:LatentUNet,
 )->tuple[Tensor,None]:          # noise, float32; no variance
     "Predicted noise"
     t = torch.as_tensor(t, device=self.device).expand(len(x))
-    return self.net(x.to(self.dtype), t, encoder_hidden_states=self.embedder(labels.to(self.device))).sample.float(), None
+    tokens = self.embedder(labels.to(self.device))
+    return self.noise_in(x, self.net(x.to(self.dtype), t, encoder_hidden_states=tokens).sample.float(), t), None
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #ca1deb57
 @patch(cls_method=True)
@@ -91,9 +100,11 @@ def load(cls:LatentUNet,
 )->LatentUNet:
     "Load a class-conditional U-Net in diffusers format"
     f, index, names = local_folder(folder, cls.parts)
-    try: vae, net, emb = VQModel.from_pretrained(f/'vqvae'), UNet2DConditionModel.from_pretrained(f/'unet'), ClassEmbedder.from_pretrained(f/'class_embedder')
-    except (OSError, ValueError, RuntimeError) as e: raise DdnbError(f"cannot load {folder}: {str(e).splitlines()[0]}") from None
-    return cls(vae.float(), net.float(), emb.float(), read_betas(f), id or str(folder), weights_sha(f), names, index.get('licence'), device, dtype)
+    process = read_process(f)
+    classes = dict(zip(cls.parts, (VQModel, UNet2DConditionModel, ClassEmbedder)))
+    networks = [load_part(c, f, part) for part,c in classes.items()]
+    return cls(*networks, process.betas, id or str(folder), weights_sha(f), names, index.get('licence'), device, dtype,
+               process.prediction, process.options)
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #e96c7d21
 @patch
@@ -102,9 +113,10 @@ def save(self:LatentUNet,
 ):
     "Write the generator in diffusers format, float32"
     folder = Path(folder)
-    for part,m in zip(self.parts, (self.vae, self.net, self.embedder)): nn.Module.to(m, torch.float32).save_pretrained(folder/part); nn.Module.to(m, self.dtype)
-    b = self.betas.sqrt()
-    sched = dict(_class_name='DDIMScheduler', num_train_timesteps=len(b), beta_schedule='scaled_linear', beta_start=b[0].item()**2, beta_end=b[-1].item()**2, clip_sample=False)
-    (folder/'scheduler').mkdir(exist_ok=True); (folder/'scheduler/scheduler_config.json').write_text(json.dumps(sched, indent=1))
-    index = dict(_class_name='LatentUNet', id2label={str(i): n for i,n in enumerate(self.class_names or [])}, licence=self.licence)
+    for part,net in zip(self.parts, (self.vae, self.net, self.embedder)):
+        nn.Module.to(net, torch.float32).save_pretrained(folder/part)
+        nn.Module.to(net, self.vae_dtype if net is self.vae else self.dtype)
+    write_process(folder, self.process)
+    names = {str(i): n for i,n in enumerate(self.class_names or [])}
+    index = dict(_class_name='LatentUNet', id2label=names, licence=self.licence)
     (folder/'model_index.json').write_text(json.dumps(index, indent=1))

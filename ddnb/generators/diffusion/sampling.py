@@ -5,7 +5,7 @@
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #9ecb420d
 from __future__ import annotations
 import inspect
-import diffusers
+from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 from ...core import progress as progress_bar, rng
@@ -30,8 +30,15 @@ def cfg(
     return eps
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #d59e30e6
-def guided(gen:DiffusionGenerator, x:Tensor, t:int, labels:Tensor, scale:float, channels:int)->tuple[Tensor,Tensor|None]:
-    "Noise under guidance at training timestep `t`, both halves in one pass, and the conditional variance; scale 1 costs half"
+def guided(
+    gen:DiffusionGenerator,
+    x:Tensor,               # (N, C, h, w) noised latents
+    t:int,                  # training timestep
+    labels:Tensor,          # (N,) the generator's labels
+    scale:float,            # s; 1 costs half
+    channels:int,           # that it acts on
+)->tuple[Tensor,Tensor|None]:
+    "Noise under guidance, both halves in one pass, and the conditional variance"
     if scale == 1: return gen.predict(x, t, labels)
     eps, v = gen.predict(torch.cat([x, x]), t, torch.cat([labels, torch.full_like(labels, gen.null)]))
     return cfg(*eps.chunk(2), scale, channels), None if v is None else v[:len(x)]
@@ -39,9 +46,17 @@ def guided(gen:DiffusionGenerator, x:Tensor, t:int, labels:Tensor, scale:float, 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #26036d3e
 class NoGuide:
     "What a guidance method may do, doing nothing; subclasses override what they need"
-    def start(self, s:Schedule, noise:Tensor)->tuple[Tensor,int]: "Latents to begin with, and how many steps to walk"; return noise, len(s)
-    def mean(self, i:int, r:Reverse)->Tensor: "The mean to step from (DDPM)"; return r.mean
-    def eps(self, s:Schedule, i:int, x:Tensor, eps:Tensor)->Tensor: "The noise to step with (DDIM)"; return eps
+    def start(self, s:Schedule, noise:Tensor)->tuple[Tensor,int]:
+        "Latents to begin with, and how many steps to walk"
+        return noise, len(s)
+
+    def mean(self, i:int, r:Reverse)->Tensor:
+        "The mean to step from (DDPM)"
+        return r.mean
+
+    def eps(self, s:Schedule, i:int, x:Tensor, eps:Tensor)->Tensor:
+        "The noise to step with (DDIM)"
+        return eps
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #7096cd43
 def _back(s, x, i, eps, v, noise, guide, ddim):
@@ -56,12 +71,12 @@ def sample_batch(
     gen:DiffusionGenerator,
     s:Schedule,                 # the respaced process
     labels:Tensor,              # (N,) the generator's labels
-    noise,                      # function of no arguments: the next (N, C, h, w) standard normal
+    noise:Callable[[],Tensor],  # the next (N, C, h, w) standard normal
     scale:float=4.0,            # classifier-free guidance
     channels:int=3,             # that it acts on
     guide:NoGuide=NoGuide(),    # a guidance method
     ddim:bool=False,            # deterministic steps
-    seen=lambda i, x: None,     # called after every step with its index and the latents
+    seen:Callable=lambda i, x: None,    # called after every step with its index and the latents
 )->Tensor:                      # (N, C, h, w) latents
     "From noise to latents"
     x, n = guide.start(s, noise())
@@ -74,9 +89,9 @@ def sample_batch(
 def image_noise(
     seed:int,
     items:list[tuple[int,int]],     # (label, index) of every image of the batch
-    shape:tuple,                    # of one latent
-    device:torch.device,
-):                                  # function of no arguments: the next batch of noise
+    shape:tuple[int,...],           # of one latent
+    device:str|torch.device,
+)->Callable[[],Tensor]:             # gives the next batch of noise
     "Standard normal batches in which every image draws from its own generator"
     gens = [rng(seed, *it) for it in items]
     def noise(): return torch.stack([torch.randn(shape, generator=g) for g in gens]).to(device)
@@ -84,37 +99,44 @@ def image_noise(
     return noise
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #f41538a2
+_AS_DDIM = dict(timestep_spacing='leading', steps_offset=0, set_alpha_to_one=True, clip_sample=False, skip_prk_steps=True)
+
 def _scheduler(gen, name, num_steps):
     "A scheduler of diffusers with the generator's betas, or one line about what was asked for"
-    cls = getattr(diffusers, name, None)
-    takes = inspect.signature(cls.__init__).parameters if cls else {}
-    if not {'trained_betas', 'prediction_type'} <= set(takes): raise DdnbError(f"sampler must be 'ddpm', 'ddim' or a scheduler of diffusers that takes betas (DPMSolverMultistepScheduler, PNDMScheduler, ...), not {name!r}")
-    want = dict(trained_betas=gen.betas.tolist(), num_train_timesteps=len(gen.betas), prediction_type='epsilon', timestep_spacing='leading', steps_offset=0,
-                clip_sample=False, set_alpha_to_one=True, skip_prk_steps=True) | getattr(gen, 'scheduler_options', {})
-    sched = cls(**{k: v for k,v in want.items() if k in takes})
-    sched.set_timesteps(num_steps)
-    return sched
+    from diffusers import schedulers
+    cls = getattr(schedulers, name, None)
+    takes = inspect.signature(cls.__init__).parameters if inspect.isclass(cls) else {}
+    if not {'trained_betas', 'prediction_type'} <= set(takes):
+        raise DdnbError("sampler must be 'ddpm', 'ddim' or a scheduler of diffusers that takes betas "
+                        f"(DPMSolverMultistepScheduler, PNDMScheduler, ...), not {name!r}")
+    betas = dict(trained_betas=gen.betas.tolist(), num_train_timesteps=len(gen.betas), prediction_type='epsilon')
+    want = _AS_DDIM | getattr(gen, 'scheduler_options', {}) | betas
+    try:
+        scheduler = cls(**{k: v for k,v in want.items() if k in takes})
+        scheduler.set_timesteps(num_steps)
+    except (ValueError, TypeError, NotImplementedError) as e: raise DdnbError(f"{name}: {str(e).splitlines()[0]}") from None
+    return scheduler
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #27797f14
 @torch.no_grad()
 def walk_scheduler(
     gen:DiffusionGenerator,
-    sched,                      # a scheduler of diffusers, its timesteps set
+    scheduler,                  # of diffusers, its timesteps set
     s:Schedule,                 # the same steps as a `Schedule`
     labels:Tensor,              # (N,) the generator's labels
-    noise,                      # from `image_noise`
+    noise:Callable[[],Tensor],  # from `image_noise`
     scale:float=4.0,            # classifier-free guidance
     channels:int=3,             # that it acts on
     guide:NoGuide=NoGuide(),    # a guidance method; its `eps` is asked
-    seen=lambda i, x: None,     # called after every step with its index and the latents
+    seen:Callable=lambda i, x: None,    # called after every step with its index and the latents
 )->Tensor:                      # (N, C, h, w) latents
     "From noise to latents with a scheduler of diffusers"
-    own = dict(generator=noise.generators) if 'generator' in inspect.signature(sched.step).parameters else {}
-    x = noise()*sched.init_noise_sigma
-    for k,t in enumerate(sched.timesteps):
-        i, at = len(s)-1-k, sched.scale_model_input(x, t)
-        eps, _ = guided(gen, at, int(t), labels, scale, channels)
-        x = sched.step(guide.eps(s, i, at, eps), t, x, **own).prev_sample
+    own = dict(generator=noise.generators) if 'generator' in inspect.signature(scheduler.step).parameters else {}
+    x = noise()*scheduler.init_noise_sigma
+    for k,t in enumerate(scheduler.timesteps):
+        i, at = len(s)-1-k, scheduler.scale_model_input(x, t)
+        eps, _ = guided(gen, at, s.timesteps[i], labels, scale, channels)
+        x = scheduler.step(guide.eps(s, i, at, eps), t, x, **own).prev_sample
         seen(i, x)
     return x
 
@@ -127,7 +149,7 @@ def process(
 )->Schedule:                    # the steps that will be walked
     "The respaced process, or one line about what was asked for"
     if sampler not in ('ddpm', 'ddim'):
-        return Schedule(gen.betas, [int(t) for t in reversed(_scheduler(gen, sampler, num_steps).timesteps)])
+        return Schedule(gen.betas, [round(float(t)) for t in reversed(_scheduler(gen, sampler, num_steps).timesteps)])
     try: return Schedule(gen.betas, kept_timesteps(num_steps, len(gen.betas), spacing))
     except ValueError as e: raise DdnbError(str(e)) from None
 
@@ -135,7 +157,8 @@ def process(
 def check_finite(z, items, gen):
     "Latents, unless some are not numbers"
     if z.isfinite().all(): return z
-    raise DdnbError(f"{gen.id} gave NaN for class {items[0][0]} and its batch; half precision overflows easily (try --dtype bfloat16 or float32), and so does strong guidance")
+    raise DdnbError(f"{gen.id} gave NaN for class {items[0][0]} and its batch; half precision overflows easily "
+                    "(try --dtype bfloat16 or float32), and so does strong guidance")
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #6cb371f9
 def _walk(gen, s, sampler, num_steps, *args):
@@ -155,16 +178,18 @@ def sample(
     cfg_channels:int|None=None,     # None: the generator's default
     sampler:str='ddpm',             # or "ddim", or a scheduler of diffusers by name
     spacing:str='even',             # see `kept_timesteps`
-    guide_for=lambda items: NoGuide(),
+    guide_for:Callable=lambda items: NoGuide(),     # a batch's items -> its guide
     progress:bool=False,
-):                                  # yields (items, latents), batch by batch
+)->Iterator[tuple[list,Tensor]]:    # (items, latents), batch by batch
     "Latents for any list of images, in batches of one shape"
     s, work = process(gen, num_steps, sampler, spacing), fixed_batches(len(items), batch_size)
+    channels = cfg_channels or gen.cfg_channels
     bar = iter(progress_bar(range(len(work)*num_steps), f'{len(items)} images', progress))
     for idx,n in work:
         batch = [items[k] for k in idx]
-        labels = gen_labels[[l for l,_ in batch]].to(gen.device)
+        labels = gen_labels[[label for label,_ in batch]].to(gen.device)
         noise = image_noise(seed, batch, gen.latent_shape, gen.device)
-        z = _walk(gen, s, sampler, num_steps, labels, noise, cfg_scale, cfg_channels or gen.cfg_channels, guide_for(batch), lambda i, x: next(bar, None))
+        z = _walk(gen, s, sampler, num_steps, labels, noise, cfg_scale, channels, guide_for(batch),
+                  lambda i, x: next(bar, None))
         yield batch[:n], check_finite(z[:n], batch, gen)
     next(bar, None)

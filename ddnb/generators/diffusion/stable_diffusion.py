@@ -5,19 +5,20 @@
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #a7a7c64a
 from __future__ import annotations
 from pathlib import Path
-import json, warnings
+import warnings
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fastcore.basics import patch
 from torch import Tensor, nn
-from ...core import get_device
 from ...errors import DataWarning, DdnbError
 from ...data.images import ImageData
-from .latent import LatentDiffusion, local_folder, read_betas, weights_sha
+from ..model_files import first_line, load_part, local_folder, weights_sha
+from .latent import LatentGenerator, NoisePredictor
+from .prediction import read_process
 
 # %% auto #0
-__all__ = ['make_prompts', 'StableDiffusion', 'noise_of_v']
+__all__ = ['make_prompts', 'StableDiffusion']
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #ca218755
 def make_prompts(
@@ -25,12 +26,14 @@ def make_prompts(
     template:str='{}',      # with {} where the name goes
 )->list[str]:
     "A prompt for each class"
-    if template.count('{}') != 1: raise DdnbError(f"the prompt template {template!r} needs exactly one {{}}, where the class name goes")
-    if empty := [i for i,n in enumerate(names) if not n.strip()]: raise DdnbError(f"class {empty[0]} has no name, and a text-to-image model knows classes by name alone")
+    if template.count('{}') != 1:
+        raise DdnbError(f"the prompt template {template!r} needs exactly one {{}}, where the class name goes")
+    if empty := [i for i,n in enumerate(names) if not n.strip()]:
+        raise DdnbError(f"class {empty[0]} has no name, and a text-to-image model knows classes by name alone")
     return [template.replace('{}', n.strip()) for n in names]
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #187fa99f
-class StableDiffusion(LatentDiffusion):
+class StableDiffusion(NoisePredictor):
     "Stable Diffusion's parts as a class-conditional generator: a prompt is a class"
     parts = 'vae', 'unet', 'text_encoder', 'tokenizer', 'scheduler'
     defaults = dict(cfg_scale=8.0, stop_timestep=500)
@@ -46,35 +49,46 @@ class StableDiffusion(LatentDiffusion):
         template:str='{}',              # of prompts
         negative:str='',                # the negative prompt
         out_size:int|None=None,         # side of its images, pixels; None: 256, or less where the model makes less
-        prediction:str='epsilon',       # what the U-Net predicts, or "v_prediction"
+        prediction:str='epsilon',       # what the U-Net predicts: epsilon, v_prediction or sample
         licence:str|None=None,
         device:str|torch.device|None=None,
         dtype:torch.dtype|None=None,    # of the networks; None: float32
+        scheduler_options:dict|None=None,   # for schedulers of diffusers
     ):
-        self.id, self.sha256, self.licence, self.betas = id, sha256, licence, betas
-        self.device, self.dtype, self.tokenizer = get_device(device), dtype or torch.float32, tokenizer
-        _check(id, vae, net, text_encoder, prediction)
-        self.vae, self.net, self.text = (nn.Module.to(m, self.device, self.dtype).eval().requires_grad_(False) for m in (vae, net, text_encoder))
-        self.scale, c = vae.config.scaling_factor, net.config
-        self.latent_shape, self.cfg_channels = (c.in_channels, c.sample_size, c.sample_size), c.in_channels
-        self.size = c.sample_size*2**(len(vae.config.block_out_channels)-1)
-        self.out_size, self.prediction, self.template = out_size or min(256, self.size), prediction, template
-        self.abar, self.prompts = (1-betas).cumprod(0), [negative]
+        _check(id, vae, net, text_encoder)
+        super().__init__(vae, dict(net=net, text=text_encoder), id, sha256, None, licence, device, dtype)
+        self._on_process(betas, prediction, scheduler_options)
+        self._sized(net.config.in_channels, net.config.sample_size)
+        self.cfg_channels, self.out_size = net.config.in_channels, out_size or min(256, self.size)
+        self.tokenizer, self.template, self.prompts = tokenizer, template, [negative]
         self.rows = self._read([negative])
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #2d0bdce4
-def _check(id, vae, net, text, prediction):
-    "Do the parts fit together?"
+def _check(id, vae, net, text):
+    "Do the parts fit together, and does the U-Net ask for a prompt alone?"
     z, c, e = vae.config.latent_channels, net.config, text.config.hidden_size
-    if not z == c.in_channels == c.out_channels: raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels} and gives {c.out_channels}; an inpainting model is no text-to-image model")
-    if e != c.cross_attention_dim: raise DdnbError(f"{id}: the text encoder gives {e} numbers a token and the U-Net attends to {c.cross_attention_dim}; they are not of one model")
-    if prediction not in ('epsilon', 'v_prediction'): raise DdnbError(f"{id}: prediction_type {prediction!r} is unknown; epsilon and v_prediction are known")
+    if not z == c.in_channels == c.out_channels:
+        raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels} and gives "
+                        f"{c.out_channels}; an inpainting model is no text-to-image model")
+    if more := [k for k in ('addition_embed_type', 'class_embed_type', 'encoder_hid_dim_type') if c.get(k)]:
+        raise DdnbError(f"{id}: the U-Net wants more than a prompt ({more[0]} {c[more[0]]!r}), as SDXL's and Kandinsky's do; "
+                        "Stable Diffusion 1 and 2 can be opened")
+    if e != c.cross_attention_dim:
+        raise DdnbError(f"{id}: the text encoder gives {e} numbers a token and the U-Net attends to "
+                        f"{c.cross_attention_dim}; they are not of one model")
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #44b40072
 @patch
-def describe(self:StableDiffusion)->dict: return LatentDiffusion.describe(self) | dict(template=self.template, negative=self.prompts[0], out_size=self.out_size)
+def describe(self:StableDiffusion)->dict:
+    "What a manifest says of the generator"
+    prompts = dict(template=self.template, negative=self.prompts[0], out_size=self.out_size)
+    return NoisePredictor.describe(self) | prompts
+
 @patch
-def __repr__(self:StableDiffusion): return f"StableDiffusion({self.id}: {self.size} px resized to {self.out_size}, latents {self.latent_shape}, {self.device})"
+def __repr__(self:StableDiffusion)->str:
+    return (f"StableDiffusion({self.id}: {self.size} px resized to {self.out_size}, latents {self.latent_shape}, "
+            f"{self.device})")
+
 @patch(as_prop=True)
 def num_classes(self:StableDiffusion)->int: return len(self.prompts)-1
 
@@ -101,7 +115,8 @@ def labels_of(self:StableDiffusion,
         warnings.warn(f"{len(shared)} prompts of {data.name} stand for several classes each, such as {shared[0]!r}; "
                       "a text-to-image model cannot tell these classes apart", DataWarning, stacklevel=2)
     if new := [p for p in dict.fromkeys(prompts) if p not in self.prompts[1:]]:
-        self.rows = torch.cat([self.rows, self._read(new)]); self.prompts += new
+        self.rows = torch.cat([self.rows, self._read(new)])
+        self.prompts += new
     return torch.tensor([1+self.prompts[1:].index(p) for p in prompts])
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #ac7c65ea
@@ -113,18 +128,9 @@ def predict(self:StableDiffusion,
 )->tuple[Tensor,None]:          # noise, float32; no variance
     "Predicted noise"
     t = torch.as_tensor(t).expand(len(x))
-    out = self.net(x.to(self.dtype), t.to(self.device), encoder_hidden_states=self.rows[labels.cpu()].to(self.device, self.dtype)).sample.float()
-    return out if self.prediction == 'epsilon' else noise_of_v(x, out, self.abar[t.cpu()]), None
-
-# %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #b2491852
-def noise_of_v(
-    x:Tensor,       # (N, C, h, w) noised latents
-    v:Tensor,       # what the network predicts, like `x`
-    abar:Tensor,    # (N,) share of signal variance
-)->Tensor:          # predicted noise
-    "Noise from a v-prediction"
-    a = abar.view(-1, 1, 1, 1).to(x.device)
-    return (a.sqrt()*v + (1-a).sqrt()*x).float()
+    tokens = self.rows[labels.cpu()].to(self.device, self.dtype)
+    out = self.net(x.to(self.dtype), t.to(self.device), encoder_hidden_states=tokens).sample.float()
+    return self.noise_in(x, out, t), None
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #42459953
 @patch
@@ -133,9 +139,10 @@ def decode(self:StableDiffusion,
     batch_size:int=64,          # fixed shape of the work
 )->Tensor:                      # (N, 3, out_size, out_size) uint8, on the CPU
     "Images of scaled latents, resized at the end"
-    img = LatentDiffusion.decode(self, latents, batch_size)
+    img = LatentGenerator.decode(self, latents, batch_size)
     if self.out_size == self.size: return img
-    return F.interpolate(img.float(), size=self.out_size, mode='bicubic', antialias=True).clamp(0, 255).round().to(torch.uint8)
+    small = F.interpolate(img.float(), size=self.out_size, mode='bicubic', antialias=True)
+    return small.clamp(0, 255).round().to(torch.uint8)
 
 # %% ../../../nbs/03_generators/diffusion/07_stable_diffusion.ipynb #d31b2b92
 def _transformers():
@@ -153,8 +160,12 @@ def load(cls:StableDiffusion,
     **kw,                               # `template`, `negative`, `out_size`
 )->StableDiffusion:
     "Load Stable Diffusion in diffusers format"
-    tf = _transformers(); f, index, _ = local_folder(folder, cls.parts)
-    try: vae, net, text, tok = AutoencoderKL.from_pretrained(f/'vae'), UNet2DConditionModel.from_pretrained(f/'unet'), tf.CLIPTextModel.from_pretrained(f/'text_encoder'), tf.CLIPTokenizer.from_pretrained(f/'tokenizer')
-    except (OSError, ValueError, RuntimeError) as e: raise DdnbError(f"cannot load {folder}: {str(e).splitlines()[0]}") from None
-    kind = json.loads((f/'scheduler/scheduler_config.json').read_text()).get('prediction_type', 'epsilon')
-    return cls(vae.float(), net.float(), text.float(), tok, read_betas(f), id or str(folder), weights_sha(f, ('vae', 'unet', 'text_encoder')), prediction=kind, licence=index.get('licence'), device=device, dtype=dtype, **kw)
+    tf, (f, index, _) = _transformers(), local_folder(folder, cls.parts)
+    process = read_process(f)
+    vae, net = load_part(AutoencoderKL, f, 'vae'), load_part(UNet2DConditionModel, f, 'unet')
+    text = load_part(tf.CLIPTextModel, f, 'text_encoder', also=('CLIPModel',))
+    try: tokenizer = tf.CLIPTokenizer.from_pretrained(f/'tokenizer', local_files_only=True)
+    except Exception as e: raise DdnbError(f"cannot load {folder}: tokenizer: {first_line(e)}") from None
+    sha = weights_sha(f, ('vae', 'unet', 'text_encoder'))
+    return cls(vae, net, text, tokenizer, process.betas, id or str(folder), sha, prediction=process.prediction,
+               scheduler_options=process.options, licence=index.get('licence'), device=device, dtype=dtype, **kw)

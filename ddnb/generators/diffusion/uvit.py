@@ -12,14 +12,16 @@ from diffusers.models.embeddings import get_timestep_embedding
 from fastcore.basics import patch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from ...core import get_device
 from ...errors import DdnbError
 from ...files import read_checkpoint
 from ..folders import InFolder
-from .latent import LatentDiffusion
+from ..model_files import first_line, load_part
+from .latent import NoisePredictor
+from .prediction import read_process
+from .schedule import scaled_linear_betas
 
 # %% auto #0
-__all__ = ['UViT', 'uvit_from_original', 'scaled_linear_betas', 'UViTGenerator', 'convert_uvit']
+__all__ = ['UViT', 'uvit_from_original', 'UViTGenerator', 'convert_uvit']
 
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #e6d53417
 class _SkipBlock(Block):
@@ -41,12 +43,16 @@ class UViT(nn.Module):
         conv:bool=True,         # final convolution
     ):
         super().__init__()
-        self.config = dict(size=size, channels=channels, patch_size=patch_size, width=width, depth=depth, heads=heads, num_classes=num_classes, conv=conv)
+        self.config = dict(size=size, channels=channels, patch_size=patch_size, width=width, depth=depth, heads=heads,
+                           num_classes=num_classes, conv=conv)
         self.width, self.patch_size, self.null = width, patch_size, num_classes
-        self.patch_embed, self.label_emb = nn.ModuleDict(dict(proj=nn.Conv2d(channels, width, patch_size, patch_size))), nn.Embedding(num_classes+1, width)
+        self.patch_embed = nn.ModuleDict(dict(proj=nn.Conv2d(channels, width, patch_size, patch_size)))
+        self.label_emb = nn.Embedding(num_classes+1, width)
         self.pos_embed = nn.Parameter(torch.empty(1, 2+(size//patch_size)**2, width).normal_(std=.02))
-        self.in_blocks, self.mid_block = nn.ModuleList([Block(width, heads) for _ in range(depth//2)]), Block(width, heads)
-        self.out_blocks, self.norm = nn.ModuleList([_SkipBlock(width, heads) for _ in range(depth//2)]), nn.LayerNorm(width)
+        self.in_blocks = nn.ModuleList([Block(width, heads) for _ in range(depth//2)])
+        self.mid_block = Block(width, heads)
+        self.out_blocks = nn.ModuleList([_SkipBlock(width, heads) for _ in range(depth//2)])
+        self.norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, channels*patch_size**2)
         self.final_layer = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
 
@@ -61,9 +67,11 @@ def forward(self:UViT,
     time = get_timestep_embedding(t, self.width, flip_sin_to_cos=True, downscale_freq_shift=0).to(x)
     h = self.patch_embed['proj'](x).flatten(2).transpose(1, 2)
     h, skips = torch.cat([self.label_emb(labels)[:,None], time[:,None], h], 1) + self.pos_embed, []
-    for b in self.in_blocks: h = b(h); skips.append(h)
+    for block in self.in_blocks:
+        h = block(h)
+        skips.append(h)
     h = self.mid_block(h)
-    for b in self.out_blocks: h = b(h, skips.pop())
+    for block in self.out_blocks: h = block(h, skips.pop())
     return self.final_layer(_to_image(self.decoder_pred(self.norm(h))[:,2:], self.patch_size))
 
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #2cffc022
@@ -80,23 +88,16 @@ def uvit_from_original(
     "U-ViT with the weights of a released checkpoint"
     width, channels, p, _ = sd['patch_embed.proj.weight'].shape
     with torch.random.fork_rng(devices=[]):
-        net = UViT(p*math.isqrt(sd['pos_embed'].shape[1]-2), channels, p, width, 2*sum(k.endswith('skip_linear.weight') for k in sd), heads, len(sd['label_emb.weight'])-1, 'final_layer.weight' in sd)
+        net = UViT(size=p*math.isqrt(sd['pos_embed'].shape[1]-2), channels=channels, patch_size=p, width=width,
+                   depth=2*sum(k.endswith('skip_linear.weight') for k in sd), heads=heads,
+                   num_classes=len(sd['label_emb.weight'])-1, conv='final_layer.weight' in sd)
     net.load_state_dict(sd)
     return net.eval()
 
-# %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #2e9a28eb
-def scaled_linear_betas(
-    T:int=1000,             # training steps
-    start:float=0.00085,
-    end:float=0.012,
-)->Tensor:                  # (T,) float64
-    "Variances whose roots rise linearly, Stable Diffusion's"
-    return torch.linspace(start**.5, end**.5, T, dtype=torch.float64)**2
-
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #49ebb287
-class UViTGenerator(InFolder):
+class UViTGenerator(InFolder, NoisePredictor):
     "Autoencoder + U-ViT: a class-conditional latent diffusion generator"
-    network = UViT
+    network, defaults = UViT, dict(cfg_scale=1.4)
     def __init__(self,
         vae:AutoencoderKL,
         net:UViT,
@@ -106,16 +107,21 @@ class UViTGenerator(InFolder):
         licence:str|None=None,
         device:str|torch.device|None=None,
         dtype:torch.dtype|None=None,    # of the networks; None: float32
+        betas:Tensor|None=None,         # (T,) float64; None: U-ViT's
+        prediction:str='epsilon',       # what the network predicts
+        scheduler_options:dict|None=None,   # for schedulers of diffusers
     ):
-        self.id, self.sha256, self.class_names, self.licence, self.betas = id, sha256, class_names, licence, scaled_linear_betas()
-        self.device, self.dtype = get_device(device), dtype or torch.float32
-        self.vae, self.net = (nn.Module.to(m, self.device, self.dtype).eval().requires_grad_(False) for m in (vae, net))
-        self.scale, c = vae.config.scaling_factor, net.config
-        self.latent_shape, self.num_classes, self.null, self.cfg_channels = (c['channels'], c['size'], c['size']), net.null, net.null, c['channels']
-        self.size = c['size']*2**(len(vae.config.block_out_channels)-1)
+        NoisePredictor.__init__(self, vae, dict(net=net), id, sha256, class_names, licence, device, dtype)
+        self._on_process(scaled_linear_betas() if betas is None else betas, prediction, scheduler_options)
+        self._sized(net.config['channels'], net.config['size'])
+        self.num_classes, self.null, self.cfg_channels = net.null, net.null, net.config['channels']
 
-    encode, _encoded, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion._encoded, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
-    def __repr__(self): return f"UViTGenerator({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
+    @classmethod
+    def process_in(cls, folder:Path, prediction:str)->dict:
+        "What a folder says of the process, beside the network's options"
+        if not (folder/'scheduler').is_dir(): return dict(prediction=prediction)
+        process = read_process(folder)
+        return dict(betas=process.betas, prediction=process.prediction, scheduler_options=process.options)
 
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #e3d837eb
 @patch
@@ -125,8 +131,8 @@ def predict(self:UViTGenerator,
     labels:Tensor,              # (N,) the generator's labels; `null` for none
 )->tuple[Tensor,None]:          # noise, float32; the variance is not learned
     "Predicted noise"
-    t = torch.as_tensor(t, device=self.device).expand(len(x)) + 1
-    return self.net(x.to(self.dtype), t, labels.to(self.device)).float(), None
+    t = torch.as_tensor(t, device=self.device).expand(len(x))
+    return self.noise_in(x, self.net(x.to(self.dtype), t+1, labels.to(self.device)).float(), t), None
 
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #40aa5d76
 def convert_uvit(
@@ -138,7 +144,9 @@ def convert_uvit(
 )->UViTGenerator:               # on the CPU
     "A generator folder from a released U-ViT and an autoencoder"
     try: net = uvit_from_original(read_checkpoint(checkpoint), heads)
-    except (KeyError, AttributeError, RuntimeError) as e: raise DdnbError(f"{checkpoint} holds no U-ViT: {str(e).splitlines()[0]}") from None
-    gen = UViTGenerator(vae if isinstance(vae, AutoencoderKL) else AutoencoderKL.from_pretrained(vae), net, Path(out).name, device='cpu')
+    except (KeyError, AttributeError, RuntimeError) as e:
+        raise DdnbError(f"{checkpoint} holds no U-ViT: {first_line(e)}") from None
+    if not isinstance(vae, AutoencoderKL): vae = load_part(AutoencoderKL, Path(vae).parent, Path(vae).name)
+    gen = UViTGenerator(vae, net, Path(out).name, device='cpu')
     gen.save(out, half)
     return gen
