@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib, sys
 from collections import namedtuple
 import torch
+from .errors import DdnbError
 
 # %% auto #0
 __all__ = ['ClassInfo', 'rng', 'get_device', 'progress', 'fixed_batches']
@@ -22,10 +23,16 @@ def rng(
 
 # %% ../nbs/00_foundations/02_core.ipynb #76cad67c
 def get_device(
-    device:str|torch.device|None=None,  # "cuda", "mps", "cpu", or None for the best there is
+    device:str|torch.device|None=None,  # "cuda", "cuda:1", "mps", "cpu", or None for the best there is
 )->torch.device:
     "The device asked for, else the best one this machine has"
-    return torch.device(device or ('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'))
+    gpus, mps = torch.cuda.device_count() if torch.cuda.is_available() else 0, torch.backends.mps.is_available()
+    if device is None: return torch.device('cuda' if gpus else 'mps' if mps else 'cpu')
+    try: torch.zeros((), device=device).item()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        there = ['cpu', *(f'cuda:{k}' for k in range(gpus)), *(['mps'] if mps else [])]
+        raise DdnbError(f"there is no device {str(device)!r} here; this machine has {', '.join(there)}") from None
+    return torch.device(device)
 
 # %% ../nbs/00_foundations/02_core.ipynb #8d5ebc73
 def progress(
