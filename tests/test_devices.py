@@ -52,7 +52,7 @@ def test_methods(name, data, device):
 
 @pytest.mark.parametrize('asked', ['gpu', 'cuda:63', 'meta', ''])
 def test_a_device_that_is_not_there(asked, data):
-    with pytest.raises(DdnbError, match=f'no device {asked!r} here; this machine has cpu'):
+    with pytest.raises(DdnbError, match=f'device {asked!r} is not on this machine; there is cpu'):
         evaluate(random_images(data, ipc=1), data, device=asked, **FEW)
 
 def test_training_stays_where_it_was_put(data, device):

@@ -56,7 +56,9 @@ def _head(s, data, r, seed, t):
     "Manifest of a relabelled set"
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
     options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
-    return dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None, ancestors=past, space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
+    head = dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None)
+    kept = dict(space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
+    return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
 def relabel(
