@@ -29,9 +29,12 @@ def replay(
     seed:int=0,
 ):                          # yields epoch, positions, augmented images
     "All batches that a training with `order_seed=seed` sees, in order"
-    g = rng(seed, 'train'); dl = TensorLoader(images, torch.arange(len(images)), r.batch_size, g)
+    g = rng(seed, 'train')
+    batches = TensorLoader(images, torch.arange(len(images), device=images.device), r.batch_size, g)
     for epoch in range(r.epochs):
-        for x,pos in dl: x, pos, *_ = augment(x, pos, r, g, stats); yield epoch, pos, x
+        for x,pos in batches:
+            x, pos, *_ = augment(x, pos, r, g, stats)
+            yield epoch, pos, x
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #ebf2c982
 def soft_labels(
