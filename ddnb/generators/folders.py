@@ -9,6 +9,7 @@ from collections import namedtuple
 from copy import deepcopy
 from pathlib import Path
 from diffusers import AutoencoderKL
+from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
 import torch
@@ -105,9 +106,13 @@ class InFolder:
         more = cls.process_in(Path(folder), found.prediction)
         return cls(found.vae, found.net, id or str(folder), found.sha256, found.class_names, found.licence, device, dtype, **more)
 
-    @classmethod
-    def process_in(cls, folder:Path, prediction:str)->dict:
-        "Options that a folder's `prediction_type` and `scheduler/` ask for; networks that can only predict noise refuse others"
-        if prediction == 'epsilon' and not (folder/'scheduler').is_dir(): return {}
-        raise DdnbError(f"{folder}: a {cls.network.__name__} predicts noise on a process of its own; "
-                        f"it cannot be told otherwise (prediction_type {prediction!r}, scheduler/)")
+# %% ../../nbs/03_generators/02_folders.ipynb #dd4329c1
+@patch(cls_method=True)
+def process_in(cls:InFolder,
+    folder:Path,
+    prediction:str,     # its `prediction_type`
+)->dict:                # options for the generator
+    "What a folder says of the process"
+    if prediction == 'epsilon' and not (folder/'scheduler').is_dir(): return {}
+    raise DdnbError(f"{folder}: a {cls.network.__name__} predicts noise on a process of its own; "
+                    f"it cannot be told otherwise (prediction_type {prediction!r}, scheduler/)")

@@ -11,8 +11,8 @@ from torch import nn
 from ..errors import DdnbError
 
 # %% auto #0
-__all__ = ['read_json', 'first_line', 'label_names', 'pick_weights', 'fetch', 'local_folder', 'weights_sha', 'part_class',
-           'load_part']
+__all__ = ['read_json', 'first_line', 'label_names', 'pick_weights', 'fetch', 'local_folder', 'write_index', 'weights_sha',
+           'part_class', 'load_part']
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #5ab1d2f7
 def read_json(
@@ -133,7 +133,20 @@ def local_folder(
     index = read_json(folder/'model_index.json') if (folder/'model_index.json').exists() else {}
     return folder, index, label_names(index, folder/'model_index.json')
 
-# %% ../../nbs/03_generators/01_model_files.ipynb #11176137
+# %% ../../nbs/03_generators/01_model_files.ipynb #2cca2bdf
+def write_index(
+    folder:str|Path,
+    pipeline:str,               # its class
+    class_names:list[str]|None, # label i means class_names[i]
+    licence:str|None,
+    **parts:list[str],          # of the pipeline: library and class
+):
+    "Write a model_index.json"
+    names = {str(i): n for i,n in enumerate(class_names or [])}
+    index = dict(_class_name=pipeline, **parts, id2label=names, licence=licence)
+    (Path(folder)/'model_index.json').write_text(json.dumps(index, indent=1))
+
+# %% ../../nbs/03_generators/01_model_files.ipynb #1ce5c538
 def weights_sha(
     folder:Path,                    # a model's folder
     parts:tuple[str,...]=('*',),    # sub-folders that count
@@ -144,7 +157,7 @@ def weights_sha(
         for f in sorted(folder.glob(f'{part}/*.safetensors')) or sorted(folder.glob(f'{part}/*.bin')): h.update(f.read_bytes())
     return h.hexdigest()
 
-# %% ../../nbs/03_generators/01_model_files.ipynb #66697581
+# %% ../../nbs/03_generators/01_model_files.ipynb #95106650
 def part_class(
     folder:str|Path,        # a model's folder
     part:str,               # a sub-folder
@@ -153,7 +166,7 @@ def part_class(
     config = read_json(Path(folder)/part/'config.json')
     return config.get('_class_name') or (config.get('architectures') or [None])[0]
 
-# %% ../../nbs/03_generators/01_model_files.ipynb #ddc68e4f
+# %% ../../nbs/03_generators/01_model_files.ipynb #52512e63
 @contextmanager
 def _quiet():
     "No log lines of libraries: what they would say becomes our one line"
@@ -162,7 +175,7 @@ def _quiet():
     try: yield
     finally: logging.disable(before)
 
-# %% ../../nbs/03_generators/01_model_files.ipynb #08158fe9
+# %% ../../nbs/03_generators/01_model_files.ipynb #cf799301
 def load_part(
     cls:type,               # of diffusers or transformers, with `from_pretrained`
     folder:str|Path,        # a model's folder

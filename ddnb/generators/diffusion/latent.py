@@ -4,7 +4,7 @@
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #c9ba83b2
 from __future__ import annotations
-import json, math
+import math
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -15,7 +15,7 @@ from ...errors import DdnbError, known
 from ...data.images import ImageData
 from ..base import match_classes
 from ...data.subsets import imagenet_classes
-from ..model_files import load_part, local_folder, weights_sha
+from ..model_files import load_part, local_folder, weights_sha, write_index
 from .prediction import PREDICTIONS, NoiseProcess, read_process, to_noise, write_process
 
 # %% auto #0
@@ -278,7 +278,5 @@ def save(self:LatentDiffusion,
         nn.Module.to(net, torch.float16 if half else torch.float32).save_pretrained(folder/part)
         nn.Module.to(net, dtype)
     write_process(folder, self.process)
-    index = dict(_class_name='DiTPipeline', vae=['diffusers', 'AutoencoderKL'],
-                 transformer=['diffusers', 'DiTTransformer2DModel'], scheduler=['diffusers', 'DDIMScheduler'],
-                 id2label={str(i): n for i,n in enumerate(self.class_names or [])}, licence=self.licence)
-    (folder/'model_index.json').write_text(json.dumps(index, indent=1))
+    write_index(folder, 'DiTPipeline', self.class_names, self.licence, vae=['diffusers', 'AutoencoderKL'],
+                transformer=['diffusers', 'DiTTransformer2DModel'], scheduler=['diffusers', 'DDIMScheduler'])

@@ -4,7 +4,6 @@
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #c5303e86
 from __future__ import annotations
-import json
 from pathlib import Path
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel, VQModel
@@ -12,7 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ...errors import DdnbError
-from ..model_files import load_part, local_folder, weights_sha
+from ..model_files import load_part, local_folder, weights_sha, write_index
 from .latent import NoisePredictor
 from .prediction import read_process, write_process
 
@@ -50,7 +49,8 @@ class LatentUNet(NoisePredictor):
         prediction:str='epsilon',       # what the network predicts: epsilon, v_prediction or sample
         scheduler_options:dict|None=None,   # for schedulers of diffusers
     ):
-        _check(id, vae, net, embedder, class_names)
+        _check(id, vae, net)
+        _check_tokens(id, net, embedder, class_names)
         networks = dict(net=net, embedder=embedder)
         super().__init__(vae, networks, id, sha256, class_names, licence, device, dtype)
         self._on_process(betas, prediction, scheduler_options)
@@ -59,15 +59,20 @@ class LatentUNet(NoisePredictor):
         self.cfg_channels = net.config.in_channels
 
 # %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #32cec39d
-def _check(id, vae, net, embedder, class_names):
-    "Do the parts fit together?"
-    z, c, e = vae.config.latent_channels, net.config, embedder.config
+def _check(id, vae, net):
+    "Do autoencoder and U-Net fit together?"
+    z, c = vae.config.latent_channels, net.config
     if z != c.in_channels:
         raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels}; "
                         "they are not of one model")
     if c.out_channels != c.in_channels:
         raise DdnbError(f"{id}: the U-Net gives {c.out_channels} channels for {c.in_channels} latent ones; "
                         "this generator predicts noise alone")
+
+# %% ../../../nbs/03_generators/diffusion/06_ldm_unet.ipynb #c2bbe549
+def _check_tokens(id, net, embedder, class_names):
+    "Do the class tokens fit the U-Net, and is there one for no class?"
+    c, e = net.config, embedder.config
     if e.dim != c.cross_attention_dim:
         raise DdnbError(f"{id}: class tokens have {e.dim} numbers and the U-Net attends to {c.cross_attention_dim}")
     if class_names and e.num_embeds != len(class_names)+1:
@@ -117,6 +122,4 @@ def save(self:LatentUNet,
         nn.Module.to(net, torch.float32).save_pretrained(folder/part)
         nn.Module.to(net, self.vae_dtype if net is self.vae else self.dtype)
     write_process(folder, self.process)
-    names = {str(i): n for i,n in enumerate(self.class_names or [])}
-    index = dict(_class_name='LatentUNet', id2label=names, licence=self.licence)
-    (folder/'model_index.json').write_text(json.dumps(index, indent=1))
+    write_index(folder, 'LatentUNet', self.class_names, self.licence)

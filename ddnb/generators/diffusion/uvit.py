@@ -116,12 +116,13 @@ class UViTGenerator(InFolder, NoisePredictor):
         self._sized(net.config['channels'], net.config['size'])
         self.num_classes, self.null, self.cfg_channels = net.null, net.null, net.config['channels']
 
-    @classmethod
-    def process_in(cls, folder:Path, prediction:str)->dict:
-        "What a folder says of the process, beside the network's options"
-        if not (folder/'scheduler').is_dir(): return dict(prediction=prediction)
-        process = read_process(folder)
-        return dict(betas=process.betas, prediction=process.prediction, scheduler_options=process.options)
+# %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #1e0caf16
+@patch(cls_method=True)
+def process_in(cls:UViTGenerator, folder:Path, prediction:str)->dict:
+    "What a folder says of the process, beside the network's options"
+    if not (folder/'scheduler').is_dir(): return dict(prediction=prediction)
+    process = read_process(folder)
+    return dict(betas=process.betas, prediction=process.prediction, scheduler_options=process.options)
 
 # %% ../../../nbs/03_generators/diffusion/05_uvit.ipynb #e3d837eb
 @patch
