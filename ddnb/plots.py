@@ -10,9 +10,11 @@ from .errors import DdnbError
 __all__ = ['PALETTE', 'MARKERS', 'look', 'axes']
 
 # %% ../nbs/00_foundations/05_plots.ipynb #9e645a22
-PALETTE = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#B8A800')     # Okabe and Ito, yellow darkened for lines
+# Okabe and Ito's colours, the yellow darkened for lines
+PALETTE = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#B8A800')
 MARKERS = 'osD^vP*X<'
-_ORDER = ('random', 'mgd3', 'herding', 'cao2', 'plain', 'slfd', 'ruo', 'dc', 'dm', 'mtt', 'dsa', 'glad', 'd4m', 'rded', 'minimax', 'k_center', 'nearest')
+_ORDER = ('random', 'mgd3', 'herding', 'cao2', 'plain', 'slfd', 'ruo', 'dc', 'dm', 'mtt', 'dsa', 'glad', 'd4m', 'rded',
+          'minimax', 'k_center', 'nearest')
 
 # %% ../nbs/00_foundations/05_plots.ipynb #ac3e6552
 def look(
