@@ -237,7 +237,8 @@ def load_weights(
     states = state_dicts(read_weights(path))
     arch = said.get('info', {}).get('arch') or said.get('arch') or arch
     classes = [ClassInfo(*c) for c in said.get('classes', ())] or _classes_of(states[0] if states else None, classes, like and like.classes, path)
-    if not arch or not classes: raise DdnbError(f"{path} says neither its network nor its classes; give arch and classes (--teacher-arch, --teacher-classes)")
+    if not arch: raise DdnbError(f"{path} does not say which network it is; name it (arch=, --teacher-arch)")
+    if not classes: raise DdnbError(f"{path} does not say which classes its outputs are; list them (classes=, --teacher-classes)")
     own = like is not None and len(classes) == len(like.classes)
     size = said.get('size') or size or (like.size if own else 224)
     net = make_net(arch, len(classes), size, **said.get('info', {}).get('net', {}))
@@ -284,7 +285,8 @@ def pretrained(
 )->Teacher:
     "A network that knows ImageNet's thousand classes"
     import timm
-    known(name, [*PACKAGED, *timm.list_models(pretrained=True)], 'pretrained network')
+    kept = timm.list_models(pretrained=True)
+    known(name, {*PACKAGED, *kept, *(k.split('.')[0] for k in kept)}, 'pretrained network')
     cfg = timm.models.get_pretrained_cfg(name)
     if name in PACKAGED and find_spec(PACKAGED[name]): net = _packaged(timm.create_model(name), PACKAGED[name])
     else:
