@@ -6,10 +6,6 @@
 from __future__ import annotations
 import warnings
 import torch
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import DBSCAN, SpectralClustering
-from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..errors import DdnbError, known
@@ -31,6 +27,7 @@ def nearest_latents(
     modes:Tensor,           # (k, C, h, w), k <= n
 )->Tensor:                  # (k,) positions, all different
     "Positions of the real latents nearest to the modes, one for each"
+    from scipy.optimize import linear_sum_assignment
     d = torch.cdist(modes.flatten(1).double(), latents.flatten(1).double())**2
     return torch.from_numpy(linear_sum_assignment(d.numpy())[1])
 
@@ -42,12 +39,16 @@ def closest_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #9c96da85
 def gmm_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
     "Means of a Gaussian mixture with diagonal covariances"
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
     with threadpool_limits(1): fit = GaussianMixture(k, covariance_type='diag', reg_covar=1e-2, random_state=seed).fit(_rows(latents))
     return torch.from_numpy(fit.means_).float().view(k, *latents.shape[1:])
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #20ee48d8
 def spectral_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
     "Means of spectral clusters over the graph of ten nearest neighbours"
+    from sklearn.cluster import SpectralClustering
+    from threadpoolctl import threadpool_limits
     algo = SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=min(10, len(latents)), random_state=seed, assign_labels='kmeans')
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter('ignore')                     # a graph in several pieces is fine: pieces are clusters
@@ -56,6 +57,7 @@ def spectral_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #b7197b6a
 def _dbscan(z, k, min_samples=5):
     "Cluster of every latent (-1: noise), at the radius that finds nearest to `k` clusters"
+    from sklearn.cluster import DBSCAN
     d = torch.cdist(z.flatten(1).double(), z.flatten(1).double()); d.fill_diagonal_(0)
     far, best = d.sort(1).values[:,min(min_samples, len(d)-1)], None
     for q in range(10, 0, -1):

@@ -5,8 +5,6 @@
 # %% ../../nbs/05_mgd3/00_modes.ipynb #3d154dac
 from __future__ import annotations
 import torch
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..data.images import ImageData
@@ -38,5 +36,7 @@ def kmeans_modes(
     seed:int=0,             # of the k-means++ start
 )->Tensor:                  # (k, C, h, w) cluster centres
     "Modes of a class: k-means centroids of its latents (MGD3, section 4.1)"
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
     with threadpool_limits(1): km = KMeans(k, random_state=seed, n_init='auto').fit(latents.flatten(1).double().numpy())
     return torch.from_numpy(km.cluster_centers_).float().view(k, *latents.shape[1:])

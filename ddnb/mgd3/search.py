@@ -10,8 +10,6 @@ from tempfile import TemporaryDirectory
 import torch
 from ..errors import DdnbError
 from ..data.images import ImageData, carve_val
-from ..evaluate.comparison import difference
-from ..evaluate.scores import Scores, evaluate
 from ..generators.base import DiffusionGenerator
 from ..generators.sets import open_inputs
 from .sampling import distill, mgd3_options
@@ -38,8 +36,10 @@ class Choice:
     def __repr__(self): return f"{', '.join(f'{k}={v}' for k,v in self.best.items())} of {len(self.tried)} settings; {self.verdict}"
     @property
     def verdict(self)->str:
-        key = tuple(self.best.values()); none = next((k for k in self.tried if k[0] == 0), None)
+        key = tuple(self.best.values())
+        none = next((k for k in self.tried if k[0] == 0), None)
         if none is None or key == none: return 'no guidance did best' if key == none else 'not compared with no guidance'
+        from ddnb.evaluate.comparison import difference
         return repr(difference(self.tried[key], self.tried[none], ('this', 'no guidance')))
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #fe075cb7
@@ -70,7 +70,10 @@ def choose_guidance(
     **options,                          # of `distill`, the same for all: num_steps, cfg_scale, modes...
 )->Choice:
     "Mode guidance λ and stopping step for new data, chosen on held-out training images"
-    _check(scales, stops); data, gen = open_inputs(data, generator, device); inner, tried = held_out(data, val), {}
+    from ddnb.evaluate.scores import evaluate
+    _check(scales, stops)
+    data, gen = open_inputs(data, generator, device)
+    inner, tried = held_out(data, val), {}
     o = mgd3_options(data.name, getattr(gen, 'defaults', None), **{k: v for k,v in options.items() if k in ('num_steps', 'stop_t')})
     with TemporaryDirectory() as modes:
         def score(scale, stop):
