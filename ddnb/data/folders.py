@@ -203,7 +203,7 @@ def from_folder(
             raise DdnbError(f"{root/part} lacks the class folder {lost[0]} ({len(lost)} missing in all)")
     if not classes: _say_order(root, folders)
     parts = [list_part(root/part, dict.fromkeys(folders), skip_bad) for part in ['train', *held]]
-    return make_data(name or root.resolve().name, classes or class_names(folders), size, parts)    # train, test, val
+    return make_data(name or Path(os.path.abspath(root)).name, classes or class_names(folders), size, parts)    # train, test, val
 def _say_order(root, folders):
     if folders == sorted(folders): return
     warnings.warn(f"the classes of {root} are in the order of their numbers ({', '.join(folders[:3])}, ...); "
@@ -249,4 +249,4 @@ def from_tree(
     if lost := [f for f in folders if f not in lists or not (root/'train'/f).is_dir()]:
         raise DdnbError(f"{root} lacks class {lost[0]} in train/ or in the list of its validation images ({len(lost)} missing in all)")
     parts = [list_part(root/'train', dict.fromkeys(folders), skip_bad), list_part(root/'val', {f: lists[f] for f in folders}, skip_bad)]
-    return make_data(name or root.resolve().name, classes or _words(root, folders), size, parts)
+    return make_data(name or Path(os.path.abspath(root)).name, classes or _words(root, folders), size, parts)

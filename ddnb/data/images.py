@@ -92,7 +92,7 @@ def decode_image(
             return to_rgb(img, said)
     except Exception as e:      # decoders fail in every way there is
         why = ' '.join(str(e).replace(str(source), 'it').split()) if not isinstance(source, bytes) else 'no readable image'
-        raise DdnbError(f"cannot read the image {what or source} ({why[:120] or type(e).__name__}); "
+        raise DdnbError(f"cannot read {what or f'the image {source}'} ({why[:120] or type(e).__name__}); "
                         "mend or remove it, or skip such files with skip_bad (--skip-bad)") from None
 
 # %% ../../nbs/01_data/00_images.ipynb #a25dcacf
