@@ -91,6 +91,7 @@ def _choose(argv):
 def _load(fn, opts, data, root, size, skip_bad):
     "Data at the right size, and the generator opened once"
     import torch
+    from ddnb.data.images import resized
     from ddnb.data.load import load_data
     d = load_data(data, root, size, skip_bad)
     if 'generator' not in inspect.signature(fn).parameters: return d
@@ -99,7 +100,8 @@ def _load(fn, opts, data, root, size, skip_bad):
     if 'dtype' in opts: opts['dtype'] = getattr(torch, known(opts['dtype'], ('float32', 'bfloat16', 'float16'), 'dtype'))
     noise = {} if opener is not open_inputs else dict(noise='num_iter' not in inspect.signature(fn).parameters)
     d, opts['generator'] = opener(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), **noise)
-    return d if size or d.size == opts['generator'].size else load_data(data, root, opts['generator'].size, skip_bad)
+    if size or d.size == opts['generator'].size: return d
+    return resized(d, opts['generator'].size) or load_data(data, root, opts['generator'].size, skip_bad)
 
 # %% ../nbs/11_scale/00_cli.ipynb #0953fb9b
 def _costs(method, d, opts, dry_run):

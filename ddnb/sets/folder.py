@@ -12,6 +12,7 @@ from safetensors.torch import load as st_read, save as st_bytes
 from torch import Tensor
 import torch
 from ..core import ClassInfo, rng
+from ..data.folders import list_files
 from ..errors import DdnbError
 from ..files import Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic, write_state, writing
 from .content import content, intact, read_pictures, read_tensor, within
@@ -36,8 +37,6 @@ def class_folders(
 # %% ../../nbs/02_sets/02_folder.ipynb #b9ce9589
 def _json(d): return json.dumps(d, indent=1, ensure_ascii=False, default=str).encode()
 def _self_sha(m): return hashlib.sha256(_json({k: v for k,v in m.items() if k != 'sha256'})).hexdigest()
-def _hidden(name): return name in ('Thumbs.db', 'desktop.ini') or name.startswith('.')
-def _visible(folder): return [p for p in folder.iterdir() if not _hidden(p.name)]
 
 # %% ../../nbs/02_sets/02_folder.ipynb #cb1a37b8
 def _entry(e): return isinstance(e, dict) and type(e.get('bytes')) is int and e['bytes'] >= 0 and isinstance(e.get('sha256'), str)
@@ -115,7 +114,7 @@ class SetWriter:
         self.out, self.info, self.classes, self.folders = open_output(out, folder=True), info, classes, class_folders(classes)
         self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
         self.job, self.sealed, self.mending = job_key(info), True, False
-        if self.out.exists() and (_visible(self.out) or (self.out/'dataset.json').exists()): self._resume()
+        if self.out.exists() and (list_files(self.out) or os.path.lexists(self.out/'dataset.json')): self._resume()
 
     def _begin(self):
         with writing(self.parts): self.parts.mkdir(parents=True, exist_ok=True)
@@ -342,8 +341,7 @@ def verify_folder(
     folder = Path(folder).expanduser()
     files = read_manifest(folder)['files']
     bad = [f"{'changed' if os.path.lexists(folder/k) else 'missing'}: {k}" for k,e in files.items() if not intact(folder, k, e)]
-    there = {p.relative_to(folder) for p in folder.rglob('*') if os.path.lexists(p) and not p.is_dir()}
-    there = {p.as_posix() for p in there if not any(map(_hidden, p.parts))}
+    there = {p.relative_to(folder).as_posix() for p in list_files(folder)}
     return bad + [f'extra: {k}' for k in sorted(there - set(files) - {'dataset.json'})]
 
 # %% ../../nbs/02_sets/02_folder.ipynb #c0a8f9cf
