@@ -40,6 +40,7 @@ class Recipe:
     precision:str='float32'         # of the forward pass; "bfloat16" is faster where the processor has it
     evals:int=100                   # tests during training, evenly spread
     test_from:float=0.              # share of the epochs before the first of them
+    size:int=0                      # side of training and test images, pixels; 0: the set's own
     zoom:float=1.0                  # test images are read so much larger, and their centre is cut
 
 # %% ../../nbs/04_classifiers/01_recipe.ipynb #55fd3707
