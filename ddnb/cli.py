@@ -147,6 +147,7 @@ def _evaluate(argv):
     p.add_argument('--teacher-size', type=int, help='side in pixels of the images that the file was trained on')
     p.add_argument('--table', help='write every run to this .csv, or the table to this .tex'); p.add_argument('--root'); p.add_argument('--arch'); p.add_argument('--device')
     p.add_argument('--repeats', type=int, default=3); p.add_argument('--seed', type=int, default=0); p.add_argument('--epochs', type=int)
+    p.add_argument('--size', type=int, help="side in pixels that networks see (default: the protocol's, else the set's)")
     p.add_argument('--order', help="what the class numbers of other projects' sets count in: data, sorted, or a text file")
     o = p.parse_args(argv)
     from ddnb.data.load import is_known, load_data
@@ -156,7 +157,7 @@ def _evaluate(argv):
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
     teacher, data = _teacher(o, first, data)
-    c = _compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs)
+    c = _compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size)
     print(c)
     if o.table: write_atomic(Path(o.table), (c.to_latex() if o.table.endswith('.tex') else c.to_csv()).encode())
 

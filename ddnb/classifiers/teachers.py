@@ -6,7 +6,7 @@
 from __future__ import annotations
 import hashlib, json, math, os, re, sys
 import urllib.request
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 import torch
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .checkpoints import fit_weights, num_outputs, read_weights, state_dicts
 from .learner import accuracy, judge, normalise, to_float
-from .recipe import Recipe
+from .recipe import Recipe, constants
 from ..core import ClassInfo, get_device
 from ..data.images import IMAGENET_STATS, ImageData, Split, carve_val, describe
 from ..data.names import find_classes
@@ -151,7 +151,7 @@ def teacher_recipe(
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #6b69e341
 def _key(data, r, seed):
     of = describe(data) | ({} if data.val or data.test else dict(held_out=.1))
-    job = json.dumps([of, asdict(r), seed], sort_keys=True, default=str)
+    job = json.dumps([of, constants(r), seed], sort_keys=True, default=str)
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
@@ -173,7 +173,7 @@ def train_teacher(
     with torch.random.fork_rng(devices=[]), learn.no_logging():
         torch.manual_seed(seed)
         learn.fit(r.epochs)
-    info = dict(arch=arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=asdict(r), seed=seed, data=data.name)
+    info = dict(arch=arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=constants(r), seed=seed, data=data.name)
     t = Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
     if cache: save_teacher(t, file)
     return t

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #6a39871a
 from __future__ import annotations
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ..sets.distilled import DistilledSet
 from ..sets.folder import SetWriter
 from ..data.images import ImageData, describe
 from ..classifiers.learner import TensorLoader, augment
-from ..classifiers.recipe import Recipe
+from ..classifiers.recipe import Recipe, constants
 from .recipes import get_recipe
 from ..classifiers.teachers import bind, load_teacher
 
@@ -55,7 +55,7 @@ def soft_labels(
 def _head(s, data, r, seed, t):
     "Manifest of a relabelled set"
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
-    options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
+    options = dict(recipe=constants(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
     head = dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None)
     kept = dict(space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
     return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
