@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..core import ClassInfo, get_device, progress as progress_bar
+from ..core import get_device, progress as progress_bar
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData, Split, resized
 from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
-from .labels import as_logits
+from .labels import as_logits, resize_images
 from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs, to_float, train_judge
 from ..classifiers.recipe import Recipe
 from .recipes import get_recipe
@@ -100,8 +100,7 @@ def judge_inputs(
     "What a judge of a recipe is trained on"
     x, to = s.images, align_labels(s, data)
     if x.shape[-1] != data.size and not r.size: warnings.warn(f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}", DataWarning, stacklevel=3)
-    if x.shape[-1] != data.size: x = F.interpolate(to_float(x), size=data.size, mode='bilinear', antialias=True)
-    if x.shape[-1] != s.images.shape[-1] and s.info.get('space', 'rgb') == 'rgb': x = x.clamp(0, 1)
+    x = resize_images(x, data.size, s.info.get('space', 'rgb') == 'rgb')
     if r.labels != 'stored': return x, to[s.labels]
     if s.soft_labels is None: raise DdnbError(f"the protocol {r.name!r} takes labels stored in the set, and this set has none; make them with ddnb.evaluate.relabel")
     soft = as_logits(s.soft_labels, len(data.classes))
