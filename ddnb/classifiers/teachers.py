@@ -8,7 +8,6 @@ import hashlib, json, math, os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as st_bytes
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 import torch
@@ -19,7 +18,7 @@ from ..data.images import IMAGENET_STATS, ImageData, describe
 from ..data.names import find_classes
 from ..data.subsets import imagenet_classes
 from ..errors import DdnbError
-from ..files import cache_folder, write_atomic
+from ..files import cache_folder, check_seal, write_state
 from ..nets import make_net
 
 # %% auto #0
@@ -160,10 +159,11 @@ def save_teacher(
     "Weights and class list in one file, written whole or not at all"
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     head = dict(classes=[list(c) for c in t.classes], stats=t.stats, size=t.size, info=t.info)
-    write_atomic(Path(path), st_bytes({k: v.cpu().contiguous() for k,v in t.net.state_dict().items()}, {'ddnb.teacher': json.dumps(head)}))
+    write_state(path, t.net.state_dict(), {'ddnb.teacher': json.dumps(head)})
 
 # %% ../../nbs/04_classifiers/03_teachers.ipynb #91e0e31c
 def _read_safetensors(path):
+    check_seal(path)
     try:
         with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, json.loads((f.metadata() or {}).get('ddnb.teacher', '{}'))
     except (SafetensorError, ValueError) as e: raise DdnbError(f"{path} is no readable safetensors file ({e})") from None

@@ -9,11 +9,10 @@ from pathlib import Path
 import json
 import torch
 from diffusers import DiTTransformer2DModel
-from safetensors.torch import load_file, save as st_bytes
 from torch import Tensor, nn
 from ...core import progress as progress_bar, rng
 from ...errors import DdnbError, known
-from ...files import write_atomic
+from ...files import read_state, write_state
 from ...data.images import ImageData, describe
 from .latent import LatentDiffusion
 from .schedule import Schedule, q_sample
@@ -111,11 +110,11 @@ class _Checkpoint:
     def read(self, params, opt):
         "Restore, and say how many steps are done"
         if not self.at or not (self.at/'finetune.json').exists(): return 0
-        m = json.loads((self.at/'finetune.json').read_text())
+        m = read_state(self.at/'finetune.json')
         if off := [k for k in self.job if m['job'].get(k) != self.job[k]]:
             raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and "
                             f"{self.job[off[0]]!r:.60} here")
-        saved = load_file(self.at/f"step-{m['step']}.safetensors")
+        saved = read_state(self.at/f"step-{m['step']}.safetensors", json.dumps(self.job))
         for n,p in params.items():
             p.data.copy_(saved[f'p/{n}'])
             opt.state[p] = dict(step=torch.tensor(float(m['step'])), exp_avg=saved[f'm/{n}'].to(p.device),
@@ -130,8 +129,8 @@ class _Checkpoint:
             state |= {f'p/{n}': p.data, f'm/{n}': moments['exp_avg'], f'v/{n}': moments['exp_avg_sq']}
         state = {k: v.detach().cpu().contiguous() for k,v in state.items()}
         self.at.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.at/f'step-{step}.safetensors', st_bytes(state))
-        write_atomic(self.at/'finetune.json', json.dumps(dict(step=step, job=self.job), indent=1).encode())
+        write_state(self.at/f'step-{step}.safetensors', state, about=json.dumps(self.job))
+        write_state(self.at/'finetune.json', dict(step=step, job=self.job))
         for f in self.at.glob('step-*.safetensors'):
             if f.name != f'step-{step}.safetensors': f.unlink()
 
