@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import DiTTransformer2DModel
 from torch import Tensor
 from ..classifiers.features import name_features
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -134,6 +134,7 @@ def _check_options(o):
     if o['steps'] is not None and o['steps'] < 1: raise DdnbError(f"steps must be at least 1, not {o['steps']}")
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #f0b3ab1e
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 import torch
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options, Whole
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet
@@ -130,6 +130,7 @@ def _check(gen, data, ipc, o):
     if not isinstance(o['pool'], int) or o['pool'] < 1: raise DdnbError(f"pool is how many times ipc images are drawn, a whole number of at least 1, not {o['pool']}: a smaller pool cannot give {ipc} images of a class")
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #22aa205a
+@checked(iterations=Whole(0, 10**8))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
@@ -196,6 +197,7 @@ def _head(s, gen, o, seed):
     return kept | dict(method='cao2.refine', seed=seed, options=o, generator=gen.describe(), ancestors=ancestry(s), space='rgb')
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #e76d0286
+@checked(iterations=Whole(0, 10**8))
 def refine(
     s:DistilledSet,                     # a set of images of a generator's classes
     generator:str|Path|DiffusionGenerator|None=None,    # None: the one that the set was made with

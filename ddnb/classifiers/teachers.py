@@ -12,6 +12,7 @@ from safetensors.torch import save as st_bytes
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 import torch
+from ..contract import checked
 from .learner import accuracy, judge, normalise, to_float
 from .recipe import Recipe
 from ..core import ClassInfo, get_device
@@ -133,6 +134,7 @@ def _key(data, r, seed):
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
 
 # %% ../../nbs/04_classifiers/03_teachers.ipynb #c595436a
+@checked
 def train_teacher(
     data:ImageData,
     arch:str='resnet18',                # network

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os, warnings
 from pathlib import Path
 import torch
+from ..contract import checked, Given
 from ..core import ClassInfo
 from .folders import from_tree
 from .images import IMAGENET_STATS, ImageData, Split, carve_val
@@ -80,6 +81,7 @@ def _named(name, root, size, skip_bad, download):
     return data
 
 # %% ../../nbs/01_data/06_load.ipynb #39d0dd84
+@checked(name=Given())
 def load_data(
     name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder with train/<class>/
     root:str|Path|None=None,    # where named sets lie; None: the environment variable DDNB_DATA

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from torch import Tensor
+from ..contract import checked
 from ..core import get_device, progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -56,6 +57,7 @@ def _head(s, data, r, seed, t):
     return dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None, ancestors=past, space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
+@checked
 def relabel(
     s:DistilledSet,
     data:ImageData,

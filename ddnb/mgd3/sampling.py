@@ -6,7 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
-from ..contract import job, pick_options
+from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
@@ -45,6 +45,7 @@ def _guides(gen, data, ipc, o, progress, folder):
     return for_classes
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import torch
+from ..contract import checked
 from ..errors import DdnbError
 from ..data.images import ImageData, carve_val
 from ..generators.base import DiffusionGenerator
@@ -55,6 +56,7 @@ def _check(scales, stops):
     if bad := [s for s in stops if not 0 <= s <= 1]: raise DdnbError(f"stops to try are shares of num_steps between 0 and 1, not {bad[0]}")
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #ab847a50
+@checked
 def choose_guidance(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own

@@ -10,7 +10,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set
 from ..matching.trajectories import open_experts, start_gradient
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet
@@ -224,6 +224,7 @@ def latent_set(
     return pixel_set(info, data, optimise, out)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #a7d68da2
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, its name or folder; "stylegan_random": untrained; None: the data's own

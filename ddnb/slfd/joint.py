@@ -6,6 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from ..contract import checked, Text
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
@@ -45,6 +46,7 @@ def _with_heads(gen):
     return make
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #a7993c7b
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, its name or folder; "stylegan_random": untrained; None: the data's own
