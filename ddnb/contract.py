@@ -311,7 +311,8 @@ def job(
     **more,                     # e.g. `ancestors`, `space`
 )->dict:                        # the head of the manifest
     "What makes two runs the same"
+    import torch
     from ddnb.data.images import describe
     licences = [l for l in (data.licence, (generator or {}).get('licence')) if l]
-    return dict(method=method, seed=seed, ipc=ipc, options=options, data=describe(data), generator=generator,
-                licences=licences, **dict(ancestors=[], space='rgb') | more)
+    head = dict(method=method, seed=seed, ipc=ipc, options=options, data=describe(data), generator=generator)
+    return head | dict(licences=licences, threads=torch.get_num_threads(), ancestors=[], space='rgb') | more
