@@ -127,12 +127,6 @@ def groups(
     k = -(-n//most)
     return [list(range(n*j//k, n*(j+1)//k)) for j in range(k)]
 
-# %% ../../nbs/09_baselines/07_minimax.ipynb #25db2562
-def _check_options(o):
-    for k in ('epochs', 'memory', 'group'):
-        if not isinstance(o[k], int) or o[k] < 1: raise DdnbError(f"{k} must be a whole number of at least 1, not {o[k]}")
-    if o['steps'] is not None and o['steps'] < 1: raise DdnbError(f"steps must be at least 1, not {o['steps']}")
-
 # %% ../../nbs/09_baselines/07_minimax.ipynb #f0b3ab1e
 @checked
 def distill(
@@ -165,7 +159,7 @@ def distill(
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #88f7db00
 def _distill(data, gen, ipc, seed, out, progress, o):
-    check_ipc(ipc, data); _check_options(o); _check(gen, data, [], 1); process(gen, o['num_steps'], o['sampler'])
+    check_ipc(ipc, data); _check(gen, data, [], 1); process(gen, o['num_steps'], o['sampler'])
     gen_labels = gen.labels_of(data)
     w = collector(out, job('minimax', data, ipc, seed, o, gen.describe()), data.classes)
     for part in groups(len(data.classes), o['group']):
