@@ -79,6 +79,7 @@ def _methods():
 # %% ../nbs/11_scale/00_cli.ipynb #e8a61295
 def _load(fn, opts, o):
     "Data at the right size, and the generator opened once"
+    from ddnb.data.images import resized
     from ddnb.data.load import load_data
     d = load_data(o.data, o.root, o.size, o.skip_bad)
     if 'generator' not in option_names(fn): return d
@@ -86,8 +87,8 @@ def _load(fn, opts, o):
     opener = getattr(sys.modules[fn.__module__], 'open_gan', open_inputs)
     noise = {} if opener is not open_inputs else dict(noise='num_iter' not in option_names(fn))
     d, opts['generator'] = opener(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), **noise)
-    size = o.size or opts['generator'].size
-    return d if o.size or d.size == size else load_data(o.data, o.root, size, o.skip_bad)
+    if o.size or d.size == opts['generator'].size: return d
+    return resized(d, opts['generator'].size) or load_data(o.data, o.root, opts['generator'].size, o.skip_bad)
 
 # %% ../nbs/11_scale/00_cli.ipynb #0953fb9b
 def _costs(method, d, opts, dry_run):
@@ -217,7 +218,7 @@ def _import(argv):
     _option(p, 'data', 'the real data that it was distilled from, by name or folder')
     p.add_argument('--out', required=True, help='the folder to write')
     add_options(p, import_set)
-    o = vars(_in_range(p.parse_args(argv)))
+    o = vars(p.parse_args(argv))
     from ddnb.files import open_output
     out = open_output(o.pop('out'), folder=True)
     s = import_set(o.pop('path'), o.pop('data'), **check_options(import_set, o)).save(out)

@@ -97,7 +97,8 @@ def _several(words, kind, any_number):
         return kind(w.read(p) for w,p in zip(sorts, parts))
     shown = words*2 if any_number else words
     what = f'{words[0].what}, or several' if any_number else ', '.join(w.what for w in words)
-    return Word(read, ','.join(w.name for w in shown), f'{what} with commas between', 4)
+    order = 10 if words[0].order >= 8 else 4            # one text rather than several
+    return Word(read, ','.join(w.name for w in shown), f'{what} with commas between', order)
 
 # %% ../nbs/11_scale/03_options.ipynb #fad18f1e
 def _union(words):

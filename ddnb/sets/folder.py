@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save as st_bytes
 from torch import Tensor
 import torch
 from ..core import ClassInfo, rng
+from ..data.folders import list_files
 from ..errors import DdnbError
 from ..files import safe_name, write_atomic
 from .distilled import DistilledSet, png_bytes, to_pil
@@ -83,7 +84,7 @@ class SetWriter:
         self.out, self.info, self.classes, self.folders = Path(out), info, classes, class_folders(classes)
         self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
         if self.out.exists() and not self.out.is_dir(): raise DdnbError(f"{out} is a file; name a folder")
-        if self.out.exists() and any(self.out.iterdir()): self._resume()
+        if self.out.exists() and list_files(self.out): self._resume()
 
     def _begin(self):
         self.parts.mkdir(parents=True, exist_ok=True)
@@ -217,7 +218,7 @@ def verify_folder(
     "Hash every file of a set again and name what is missing, changed or extra"
     folder = Path(folder); files = read_manifest(folder)['files']
     bad = [f"{'changed' if (folder/k).is_file() else 'missing'}: {k}" for k,e in files.items() if not intact(folder/k, e)]
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()}
+    there = {p.relative_to(folder).as_posix() for p in list_files(folder)}
     return bad + [f'extra: {k}' for k in sorted(there - set(files) - {'dataset.json'})]
 
 # %% ../../nbs/02_sets/02_folder.ipynb #c0a8f9cf

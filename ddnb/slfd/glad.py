@@ -14,7 +14,7 @@ from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet
-from ..data.images import ImageData
+from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..generators.open import load_generator
 from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
@@ -46,7 +46,7 @@ def open_gan(
     gen = _named(generator, opened, device)
     if not callable(getattr(gen, 'from_f', None)): raise DdnbError(f"{gen.id} has no feature map to distil into; choose a StyleGAN, e.g. digits_stylegan or stylegan_random")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
-    return load_data(data, size=gen.size), gen
+    return resized(opened, gen.size) or load_data(data, size=gen.size), gen
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #0cc0e719
 INITS = ('random', 'average')
