@@ -149,6 +149,18 @@ def _chosen(o):
     print(c)
     print('ddnb distill mgd3 ... --mode-guidance {mode_guidance:g} --stop-t {stop_t}'.format(**c.best))
 
+# %% ../nbs/11_scale/00_cli.ipynb #89e890d9
+def _teacher(o, first, data):
+    "The teacher asked for, opened where a file needs more than its name"
+    about = {k: v for k in ('arch', 'classes', 'size') if (v := getattr(o, f'teacher_{k}')) is not None}
+    if not about: return o.teacher, data
+    if not o.teacher or not Path(o.teacher).is_file():
+        raise DdnbError(f"--teacher-{next(iter(about))} belongs to a file of weights; give it with --teacher FILE")
+    from ddnb.classifiers.teachers import load_teacher
+    from ddnb.evaluate.scores import data_of
+    data = data_of(first, data)
+    return load_teacher(o.teacher, data, o.device, **about), data
+
 # %% ../nbs/11_scale/00_cli.ipynb #c7aa4134
 def _evaluate(argv):
     p = _Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
@@ -158,7 +170,9 @@ def _evaluate(argv):
     _option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
     _option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
     _option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")
-    _option(p, 'teacher_arch', "the network in the teacher's file, where the file does not say it")
+    _option(p, 'teacher_arch', 'the network of a teacher that is a bare file of weights')
+    _option(p, 'teacher_classes', "the file's outputs: a text file, a class a line (default: the data's, or ImageNet's)")
+    _option(p, 'teacher_size', 'side in pixels of the images that the file was trained on', type=int)
     _option(p, 'table', 'write every run to this .csv, or the table to this .tex')
     _option(p, 'root', 'where named data lies')
     _option(p, 'arch', "network (default: the protocol's)")
@@ -167,7 +181,8 @@ def _evaluate(argv):
     _option(p, 'seed', 'of the first training', 0)
     _option(p, 'epochs', "of a training (default: the protocol's)", type=int)
     _option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
-    return _evaluated(_in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch'))
+    return _evaluated(_in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
+                                teacher_classes='out', teacher_size='size'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #b92b5a6e
 def _evaluated(o):
@@ -180,19 +195,10 @@ def _evaluated(o):
     first = next(iter(sets.values()))
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
-    teacher = _teacher(o, data, first)
+    teacher, data = _teacher(o, first, data)
     c = compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs)
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())
-
-# %% ../nbs/11_scale/00_cli.ipynb #0839b5c6
-def _teacher(o, data, first):
-    "What --teacher names; with --teacher-arch, a file that holds weights alone"
-    if o.teacher_arch is None: return o.teacher
-    if o.teacher is None: raise DdnbError("--teacher-arch names the network of a file; give the file too (--teacher)")
-    from ddnb.classifiers.teachers import load_teacher
-    from ddnb.evaluate.scores import data_of
-    return load_teacher(o.teacher, data or data_of(first, None), o.device, arch=o.teacher_arch)
 
 # %% ../nbs/11_scale/00_cli.ipynb #50efe7b8
 def _verify(argv):
