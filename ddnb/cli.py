@@ -171,7 +171,7 @@ def _evaluate(argv):
     _option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
     _option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")
     _option(p, 'teacher_arch', 'the network of a teacher that is a bare file of weights')
-    _option(p, 'teacher_classes', "the file's outputs: a text file, a class a line (default: the data's, or ImageNet's)")
+    _option(p, 'teacher_classes', "the file's outputs: a text file, one a line (default: the data's, or ImageNet's)")
     _option(p, 'teacher_size', 'side in pixels of the images that the file was trained on', type=int)
     _option(p, 'table', 'write every run to this .csv, or the table to this .tex')
     _option(p, 'root', 'where named data lies')
