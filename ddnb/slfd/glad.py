@@ -11,7 +11,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..contract import check_ipc, job, pick_options
 from ..core import get_device, rng
-from ..data.images import ImageData
+from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError, known
 from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
@@ -52,7 +52,7 @@ def open_gan(
         raise DdnbError(f"{gen.id} has no feature map to distil into; choose a StyleGAN, e.g. digits_stylegan or "
                         "stylegan_random")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
-    return load_data(data, size=gen.size), gen
+    return resized(opened, gen.size) or load_data(data, size=gen.size), gen
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #0cc0e719
 INITS = ('random', 'average')
