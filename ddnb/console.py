@@ -36,7 +36,7 @@ def one_line(
     return ''.join(c if plain(c) else c.encode('unicode_escape').decode() for c in text)
 
 def say(
-    message,
+    message:str|Exception,
 ):
     "A line on the error stream; never an error of its own"
     if sys.stderr is None: return

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os, warnings
 from pathlib import Path
 import torch
-from ..contract import checked, Given
 from ..core import ClassInfo
 from .folders import from_tree
 from .images import IMAGENET_STATS, RESIZE, ImageData, Split, carve_val, resized
@@ -96,7 +95,6 @@ def _folder(name, size, skip_bad):
     if os.sep in str(name): raise DdnbError(f"no folder {path}")
 
 # %% ../../nbs/01_data/06_load.ipynb #39d0dd84
-@checked(name=Given())
 def load_data(
     name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder with train/<class>/
     root:str|Path|None=None,    # where named sets lie; None: the environment variable DDNB_DATA
