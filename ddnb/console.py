@@ -5,6 +5,7 @@
 # %% ../nbs/11_scale/04_console.ipynb #a4fbeb40
 from __future__ import annotations
 import codecs, contextlib, errno, os, signal, sys
+from collections.abc import Callable
 from .errors import DdnbError
 
 # %% auto #0
@@ -28,7 +29,7 @@ def prepare_streams():
 
 # %% ../nbs/11_scale/04_console.ipynb #18ceff53
 def one_line(
-    text,                   # anything
+    text:object,            # anything
 )->str:
     "A text as one printable line"
     text = ' '.join(str(text).split())
@@ -119,7 +120,7 @@ def answer(
 
 # %% ../nbs/11_scale/04_console.ipynb #35921d9a
 def run_command(
-    call,                   # the command, a function without arguments
+    call:Callable,          # the command, a function without arguments
 )->int:                     # exit code
     "Run a command; whatever happens is answered in one line"
     prepare_streams()

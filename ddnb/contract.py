@@ -5,6 +5,7 @@
 # %% ../nbs/02_sets/04_contract.ipynb #c13e34e4
 from __future__ import annotations
 import functools, inspect, math, numbers, operator, os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -255,7 +256,7 @@ COMMON = 'ipc', 'seed', 'batch_size', 'out', 'progress', 'device', 'dtype'  # th
 
 # %% ../nbs/02_sets/04_contract.ipynb #eb883067
 def check_options(
-    fn,                     # a function, `checked` or somebody else's
+    fn:Callable,            # a function, `checked` or somebody else's
     given:dict,             # option -> value
 )->dict:                    # the same, paths without `~` and types in the place of their names
     "Options of a function within their ranges, or a `DdnbError` that names the first that is not"
@@ -268,7 +269,7 @@ def check_options(
 
 # %% ../nbs/02_sets/04_contract.ipynb #bfa6b575
 def checked(
-    fn=None,
+    fn:Callable|None=None,  # the function
     **own,                  # ranges that differ from the table's
 ):                          # the function, its options checked first
     "Decorator: look at a function's options before its first line"

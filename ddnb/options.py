@@ -31,7 +31,7 @@ def _names(fn):
 
 # %% ../nbs/11_scale/03_options.ipynb #4088f3e7
 def hint(
-    fn,                     # whose parameter it is
+    fn:Callable,            # whose parameter it is
     p:inspect.Parameter,
 ):                          # a type; `inspect.Parameter.empty` where there is no hint, or none that can be read
     "The type of one parameter, whatever became of the others"
@@ -137,7 +137,7 @@ def _generic(origin, args):
 
 # %% ../nbs/11_scale/03_options.ipynb #25932c54
 def word(
-    hint,                   # a type
+    hint:object,            # a type
 )->Word|None:               # None where only Python can give the value
     "How a value of a type is written on a command line"
     if hint in _SIMPLE: return _SIMPLE[hint]
@@ -175,7 +175,7 @@ def _reader(w):
 
 # %% ../nbs/11_scale/03_options.ipynb #9e969b79
 def option_names(
-    fn,
+    fn:Callable,
     skip=('data', 'path', 'progress'),  # what a command has in other ways
 )->list[str]:
     "The parameters of a function that are options of its command"
@@ -185,7 +185,7 @@ def option_names(
 # %% ../nbs/11_scale/03_options.ipynb #dc61d579
 def add_options(
     parser:argparse.ArgumentParser,
-    fn,                     # a method's `distill`, or any function
+    fn:Callable,            # a method's `distill`, or any function
     **kw,                   # of `option_names`
 ):
     "Give a parser the options of a function"
