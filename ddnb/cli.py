@@ -125,12 +125,26 @@ def _compare(*a, **kw):
     from ddnb.evaluate.comparison import compare
     return compare(*a, **kw)
 
+# %% ../nbs/11_scale/00_cli.ipynb #89e890d9
+def _teacher(o, first, data):
+    "The teacher asked for, opened where a file needs more than its name"
+    about = {k: v for k in ('arch', 'classes', 'size') if (v := getattr(o, f'teacher_{k}')) is not None}
+    if not about: return o.teacher, data
+    if not o.teacher or not Path(o.teacher).is_file(): raise DdnbError(f"--teacher-{next(iter(about))} belongs to a file of weights; give it with --teacher FILE")
+    from ddnb.classifiers.teachers import load_teacher
+    from ddnb.evaluate.scores import data_of
+    data = data_of(first, data)
+    return load_teacher(o.teacher, data, o.device, **about), data
+
 # %% ../nbs/11_scale/00_cli.ipynb #c7aa4134
 def _evaluate(argv):
     p = _Parser(prog='ddnb evaluate', description='Train judges on distilled sets, and on random real images beside them', allow_abbrev=False)
     p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
     p.add_argument('--data', help='whose test images (default: those of the data that the set was made from)')
     p.add_argument('--protocol', default='hard', help='hard, soft, fkd, dc or glad'); p.add_argument('--teacher', help="for soft: a network's name (trained here once), a file, or pretrained:NAME")
+    p.add_argument('--teacher-arch', help='the network of a teacher that is a bare file of weights')
+    p.add_argument('--teacher-classes', help="what the file's outputs are: a text file, a class a line (default: the data's, or ImageNet's thousand)")
+    p.add_argument('--teacher-size', type=int, help='side in pixels of the images that the file was trained on')
     p.add_argument('--table', help='write every run to this .csv, or the table to this .tex'); p.add_argument('--root'); p.add_argument('--arch'); p.add_argument('--device')
     p.add_argument('--repeats', type=int, default=3); p.add_argument('--seed', type=int, default=0); p.add_argument('--epochs', type=int)
     p.add_argument('--order', help="what the class numbers of other projects' sets count in: data, sorted, or a text file")
@@ -141,7 +155,8 @@ def _evaluate(argv):
     sets = {f: import_set(f, o.data, root=o.root, order=o.order) for f in o.sets}; first = next(iter(sets.values()))
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
-    c = _compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=o.teacher, epochs=o.epochs)
+    teacher, data = _teacher(o, first, data)
+    c = _compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs)
     print(c)
     if o.table: write_atomic(Path(o.table), (c.to_latex() if o.table.endswith('.tex') else c.to_csv()).encode())
 
