@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 import torch
 from ..contract import check_ipc
-from ..data.images import ImageData
+from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError
 from .base import DiffusionGenerator
@@ -43,7 +43,7 @@ def open_inputs(
         raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; "
                         "choose a diffusion model, e.g. digits")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
-    return load_data(data, size=gen.size), gen
+    return resized(opened, gen.size) or load_data(data, size=gen.size), gen
 
 # %% ../../nbs/03_generators/04_sets.ipynb #57cbb475
 def sampled_set(
