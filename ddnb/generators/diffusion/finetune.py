@@ -163,8 +163,8 @@ def _processes(gen, precision, batch_size):
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #30b271e7
 def _tuned(gen, net, name):
     "A generator like `gen` with another network"
-    return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names, gen.licence,
-                           gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
+    return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names,
+                           gen.licence, gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #783b423e
 def finetune(
@@ -188,8 +188,9 @@ def finetune(
     own = deepcopy(gen.net).float().to(acc.device)
     chosen = trainable(own, params)
     opt = torch.optim.AdamW(chosen.values(), lr, weight_decay=0)
-    checkpoint = _Checkpoint(out, dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size,
-                                       lr=lr, drop=drop, seed=seed))
+    job = dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size, lr=lr, drop=drop,
+               seed=seed)
+    checkpoint = _Checkpoint(out, job)
     done = checkpoint.read(chosen, opt)
     net, wrapped = acc.prepare(own, opt)
     net.eval()
