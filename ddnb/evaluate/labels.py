@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..contract import checked
 from ..core import get_device, progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -73,6 +74,7 @@ def resize_images(
     return x.clamp(0, 1) if clip else x
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
+@checked
 def relabel(
     s:DistilledSet,
     data:ImageData,
