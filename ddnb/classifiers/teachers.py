@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from ..contract import checked
 from .checkpoints import fit_weights, num_outputs, read_weights, state_dicts
 from .learner import accuracy, judge, normalise, to_float
 from .recipe import Recipe
@@ -155,6 +156,7 @@ def _key(data, r, seed):
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
+@checked
 def train_teacher(
     data:ImageData,
     arch:str='resnet18',                # network

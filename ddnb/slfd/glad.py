@@ -9,7 +9,7 @@ from typing import Callable
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
 from ..data.images import ImageData, resized
 from ..data.load import load_data
@@ -285,6 +285,7 @@ def latent_set(
     return pixel_set(job(method, data, ipc, seed, named, gen.describe()), data, optimise, out)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #a7d68da2
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, name or folder; "stylegan_random"; None: the data's own

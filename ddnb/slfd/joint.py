@@ -6,6 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from ..contract import checked, Text
 from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..generators.gan.stylegan_xl import StyleGANXL
@@ -55,6 +56,7 @@ class _WithHeads:
         return StochasticMatching(data, o, seed, *rest, heads=heads)
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #a7993c7b
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, name or folder; "stylegan_random"; None: the data's own
