@@ -93,9 +93,9 @@ def inverse(self:ZCA, z:Tensor)->Tensor:
 @patch
 def whiten(self:ZCA, data:ImageData)->ImageData:
     "The data with every part whitened, and statistics that leave it as it is"
-    def part(s): return None if s is None else Split(s.labels, s.size,
-                                                     images=torch.cat([self(s.batch(i))
-                                                                       for i in torch.arange(len(s)).split(1024)]))
+    def part(s):
+        if s is None: return None
+        return Split(s.labels, s.size, images=torch.cat([self(s.batch(i)) for i in torch.arange(len(s)).split(1024)]))
     return replace(data, train=part(data.train), val=part(data.val), test=part(data.test), stats=((0.,)*3, (1.,)*3))
 
 # %% ../../nbs/01_data/04_zca.ipynb #a083ce51
@@ -103,9 +103,9 @@ def whiten(self:ZCA, data:ImageData)->ImageData:
 def describe(self:ZCA)->dict:
     "What a manifest says of a whitening"
     if self.mean is None: raise DdnbError("this ZCA is not fitted; call fit(data) or load(file) first")
-    return dict(eps=self.eps, shape=list(self.shape), data=self.data,
-                sha256=hashlib.sha256(repr(self.eps).encode() + b''.join(t.contiguous().numpy().tobytes()
-                                                                         for t in (self.mean, self.S, self.U))).hexdigest()[:16])
+    numbers = b''.join(t.contiguous().numpy().tobytes() for t in (self.mean, self.S, self.U))
+    sha = hashlib.sha256(repr(self.eps).encode() + numbers).hexdigest()[:16]
+    return dict(eps=self.eps, shape=list(self.shape), data=self.data, sha256=sha)
 @patch
 def save(self:ZCA, path:str|Path)->dict:
     "Write a safetensors file; returns its sha256 and bytes"
