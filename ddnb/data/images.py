@@ -190,7 +190,7 @@ def batch(self:Split, idx:Tensor)->Tensor:
         self._kept = torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
         self._read = torch.zeros(len(self), dtype=torch.bool)
     new = idx[~self._read[idx]].unique()
-    for part in new.split(1024):
+    for part in new.split(1024) if len(new) else ():        # of nothing, split gives one empty part
         self._kept[part] = self._decode(part.tolist())
         self._read[part] = True
     if len(new) and self._read.all(): self.images = self._kept
