@@ -73,6 +73,14 @@ def resize_images(
     x = F.interpolate(to_float(x), size=size, mode='bilinear', antialias=True)
     return x.clamp(0, 1) if clip else x
 
+# %% ../../nbs/10_evaluate/01_labels.ipynb #0153a8ff
+def _written(s, soft, out, head):
+    "The relabelled set in a folder, class by class"
+    w = SetWriter(out, head, s.classes)
+    for c in range(len(s.classes)):
+        if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])
+    return w.close()
+
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
 @checked
 def relabel(
@@ -92,10 +100,7 @@ def relabel(
     images = resize_images(s.images, r.size, s.info.get('space', 'rgb') == 'rgb')
     soft = soft_labels(images, data, bind(t, data, device), r, seed, device, progress)
     if out is None: return replace(s, soft_labels=soft, info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')), path=None, codes=None)
-    w = SetWriter(out, _head(s, data, r, seed, t), s.classes)
-    for c in range(len(s.classes)):
-        if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])
-    return w.close()
+    return _written(s, soft, out, _head(s, data, r, seed, t))
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #601939ec
 def as_logits(
