@@ -20,7 +20,8 @@ __all__ = ['EXTENSIONS', 'is_hidden', 'walk', 'list_files', 'Listing', 'good_ima
            'native_size', 'list_part', 'make_data', 'from_folder', 'val_lists', 'from_tree']
 
 # %% ../../nbs/01_data/01_folders.ipynb #6387b3f1
-_SYSTEM = {'thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', 'lost+found', '$recycle.bin', 'system volume information'}
+_SYSTEM = {'thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', 'lost+found', '$recycle.bin',
+           'system volume information'}
 def is_hidden(
     name:str,           # of a file or folder, without its path
 )->bool:
@@ -30,7 +31,8 @@ def is_hidden(
 # %% ../../nbs/01_data/01_folders.ipynb #22d3289a
 def _entries(folder):
     "What a folder shows, sorted by name"
-    with os.scandir(folder) as entries: return iter(sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name))
+    with os.scandir(folder) as entries:
+        return iter(sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name))
 def _kind(entry):
     "Folder, file, or what is wrong with it"
     try:
@@ -68,7 +70,8 @@ def list_files(
     return [Path(p) for p,wrong in walk(folder) if wrong is None]
 
 # %% ../../nbs/01_data/01_folders.ipynb #2cf713bd
-EXTENSIONS = frozenset(f'.{e}' for e in ('png apng jpg jpeg jpe jfif bmp dib gif webp tif tiff ppm pgm pbm pnm pfm avif avifs jp2 j2k jpx jpf jpc j2c '
+EXTENSIONS = frozenset(f'.{e}' for e in ('png apng jpg jpeg jpe jfif bmp dib gif webp tif tiff ppm pgm pbm pnm pfm '
+                                         'avif avifs jp2 j2k jpx jpf jpc j2c '
                                          'tga pcx ico cur icns sgi rgb rgba bw dds qoi psd xbm xpm im msp ras').split())
 class Listing:
     "The images of a tree, and what was left out of it"
@@ -109,12 +112,15 @@ def left_out(
     "What was left out of a tree; an error where that was not asked for"
     if listing.bad and not skip_bad:
         path, wrong = listing.bad[0]
-        raise DdnbError(f"{path} is {wrong} ({len(listing.bad)} such in all); mend or remove it, or skip such files with skip_bad (--skip-bad)")
+        raise DdnbError(f"{path} is {wrong} ({len(listing.bad)} such in all); mend or remove it, or skip such files "
+                        "with skip_bad (--skip-bad)")
     said = [f'{p.parent.name}/{p.name}: {wrong}' for p,wrong in listing.bad]
     if listing.other:
         kinds = ', '.join(f'{n} {kind}' for kind,n in listing.other.most_common(8))
         said.append(f'{sum(listing.other.values())} of no image type ({kinds})')
-    if said: warnings.warn(f"left out of {where}: {'; '.join(said[:3])}" + (f' and {len(said)-3} more' if len(said) > 3 else ''), DataWarning, stacklevel=5)
+    if said:
+        more = f' and {len(said)-3} more' if len(said) > 3 else ''
+        warnings.warn(f"left out of {where}: {'; '.join(said[:3])}{more}", DataWarning, stacklevel=5)
     return said
 
 # %% ../../nbs/01_data/01_folders.ipynb #62d0e28e
@@ -138,7 +144,8 @@ def list_classes(
 def class_names(folders):
     by_id = {c.wnid: c.name for c in imagenet_classes()} if all(re.fullmatch(r'n\d{8}', f) for f in folders) else {}
     numbered = [re.fullmatch(r'0*(\d+)_(.+)', f) for f in folders]
-    if all(numbered) and [int(m[1]) for m in numbered] == list(range(len(folders))): return [ClassInfo(m[2]) for m in numbered]
+    if all(numbered) and [int(m[1]) for m in numbered] == list(range(len(folders))):
+        return [ClassInfo(m[2]) for m in numbered]
     return [ClassInfo(by_id.get(f, f), f if by_id else None) for f in folders]
 
 # %% ../../nbs/01_data/01_folders.ipynb #e1e374bb
@@ -164,8 +171,10 @@ def list_part(
     for label,(name,files) in enumerate(classes.items()):
         if files is None: files = listing.images(folder/name)
         if skip_bad: files = good_images(files, listing)
-        if not files and not listing.bad: raise DdnbError(f"class folder {folder/name} holds no images; every class needs some")
-        if not files and skip_bad: raise DdnbError(f"class folder {folder/name} holds no readable images; every class needs some")
+        if not files and not listing.bad:
+            raise DdnbError(f"class folder {folder/name} holds no images; every class needs some")
+        if not files and skip_bad:
+            raise DdnbError(f"class folder {folder/name} holds no readable images; every class needs some")
         paths += files
         labels += [label]*len(files)
     return paths, labels, left_out(listing, folder, skip_bad)
@@ -193,21 +202,25 @@ def from_folder(
     "Any ImageFolder tree"
     root = Path(root)
     layout = f"the layout is {root}/train/<class>/<image>"
-    if not (root/'train').is_dir(): raise DdnbError(f"{root} has no train/ folder; {layout}, and test/ or val/ beside train/")
+    if not (root/'train').is_dir():
+        raise DdnbError(f"{root} has no train/ folder; {layout}, and test/ or val/ beside train/")
     folders = [c.wnid for c in classes] if classes else list_classes(root/'train')
     if not folders: raise DdnbError(f"{root/'train'} holds no class folders; {layout}")
     there = [part for part in ('test', 'val') if (root/part).is_dir()]
-    held = [part for part in there if any((root/part/f).is_dir() for f in folders)] or there[:1]     # ILSVRC's test/ has none
+    # ILSVRC's test/ has none
+    held = [part for part in there if any((root/part/f).is_dir() for f in folders)] or there[:1]
     for part in ['train', *held]:
         if lost := [f for f in folders if not (root/part/f).is_dir()]:
             raise DdnbError(f"{root/part} lacks the class folder {lost[0]} ({len(lost)} missing in all)")
     if not classes: _say_order(root, folders)
     parts = [list_part(root/part, dict.fromkeys(folders), skip_bad) for part in ['train', *held]]
-    return make_data(name or Path(os.path.abspath(root)).name, classes or class_names(folders), size, parts)    # train, test, val
+    # train, test, val
+    return make_data(name or Path(os.path.abspath(root)).name, classes or class_names(folders), size, parts)
 def _say_order(root, folders):
     if folders == sorted(folders): return
     warnings.warn(f"the classes of {root} are in the order of their numbers ({', '.join(folders[:3])}, ...); "
-                  f"torchvision would sort them as text ({', '.join(sorted(folders)[:3])}, ...)", DataWarning, stacklevel=4)
+                  f"torchvision would sort them as text ({', '.join(sorted(folders)[:3])}, ...)", DataWarning,
+                  stacklevel=4)
 
 # %% ../../nbs/01_data/01_folders.ipynb #7a7af53a
 def val_lists(
@@ -217,20 +230,25 @@ def val_lists(
     tiny, above = root/'val'/'val_annotations.txt', (root, *root.resolve().parents[:3])
     kaggle = next((p/'LOC_val_solution.csv' for p in above if (p/'LOC_val_solution.csv').is_file()), None)
     if tiny.is_file(): rows = [(root/'val'/'images'/r[0], r[1]) for r in _rows(tiny, '\t') if len(r) > 1]
-    elif kaggle: rows = [(root/'val'/f'{r[0]}.JPEG', r[1].split()[0]) for r in _rows(kaggle, ',')[1:] if len(r) > 1 and r[1].split()]
+    elif kaggle:
+        rows = [(root/'val'/f'{r[0]}.JPEG', r[1].split()[0]) for r in _rows(kaggle, ',')[1:] if len(r) > 1
+                and r[1].split()]
     else: return None
     lists = {}
     for f,c in sorted(rows): lists.setdefault(c, []).append(f)
-    return lists if rows and rows[0][0].is_file() else None     # a tree sorted into class folders since is an ordinary one
+    # a tree sorted into class folders since is an ordinary one
+    return lists if rows and rows[0][0].is_file() else None
 def _rows(file, delimiter):
     try:
         with file.open(encoding='utf-8', newline='') as f: return list(csv.reader(f, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as e: raise DdnbError(f"{file} is no list of validation images ({str(e):.80})") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise DdnbError(f"{file} is no list of validation images ({str(e):.80})") from None
 
 # %% ../../nbs/01_data/01_folders.ipynb #86403b83
 def _words(root, folders):
     if not (root/'words.txt').is_file(): return class_names(folders)
-    names = {r[0]: r[1] for r in (l.rstrip('\r\n').split('\t') for l in (root/'words.txt').open(encoding='utf-8')) if len(r) > 1}
+    names = {r[0]: r[1] for r in (l.rstrip('\r\n').split('\t') for l in (root/'words.txt').open(encoding='utf-8'))
+             if len(r) > 1}
     return [ClassInfo(names.get(f, f), f) for f in folders]
 
 # %% ../../nbs/01_data/01_folders.ipynb #347b6702
@@ -247,6 +265,8 @@ def from_tree(
     if lists is None: return from_folder(root, name, size, skip_bad, classes)
     folders = [c.wnid for c in classes] if classes else list_classes(root/'train')
     if lost := [f for f in folders if f not in lists or not (root/'train'/f).is_dir()]:
-        raise DdnbError(f"{root} lacks class {lost[0]} in train/ or in the list of its validation images ({len(lost)} missing in all)")
-    parts = [list_part(root/'train', dict.fromkeys(folders), skip_bad), list_part(root/'val', {f: lists[f] for f in folders}, skip_bad)]
+        raise DdnbError(f"{root} lacks class {lost[0]} in train/ or in the list of its validation images ({len(lost)} "
+                        "missing in all)")
+    parts = [list_part(root/'train', dict.fromkeys(folders), skip_bad),
+             list_part(root/'val', {f: lists[f] for f in folders}, skip_bad)]
     return make_data(name or Path(os.path.abspath(root)).name, classes or _words(root, folders), size, parts)

@@ -24,7 +24,7 @@ def stat_key(
 
 # %% ../../nbs/01_data/08_identity.ipynb #3282fb59
 _BOOKS = {}                 # of this process: folder -> (name -> row, keys, hashes)
-def _file(root): return cache_folder()/'hashes'/f'{hashlib.sha256(root.encode(errors="surrogateescape")).hexdigest()[:24]}.npz'
+def _file(root): return cache_folder()/'hashes'/f'{hashlib.sha256(os.fsencode(root)).hexdigest()[:24]}.npz'
 def _open(root):
     "What is known of the files below a folder"
     if (file := _file(root)) in _BOOKS: return _BOOKS[file]
@@ -62,7 +62,9 @@ def _hash_all(paths, total):
     parts = [paths[i:i+256] for i in range(0, len(paths), 256)]
     with ThreadPoolExecutor(4) as ex:
         done = ex.map(lambda part: [_sha(p) for p in part], parts)
-        if total > 2**28: done = (d for d,_ in zip(done, progress(parts, f'reading {total/1e9:.1f} GB once, to know this data again')))
+        if total > 2**28:
+            bar = progress(parts, f'reading {total/1e9:.1f} GB once, to know this data again')
+            done = (digests for digests,_ in zip(done, bar))
         return [d for part in done for d in part]
 def _stat(path):
     try: return stat_key(os.stat(path))

@@ -71,7 +71,8 @@ def open_image(
     source:str|Path|bytes,      # a file, or what is in one
 )->Image.Image:                 # opened, not yet decoded
     "Open a picture without trusting it"
-    if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode): raise OSError('it is no regular file')
+    if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
+        raise OSError('it is no regular file')
     def opened(formats): return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
     try: img = opened(_COMMON)
     except Image.UnidentifiedImageError: img = opened(_formats())
@@ -91,7 +92,8 @@ def decode_image(
             img.load()
             return to_rgb(img, said)
     except Exception as e:      # decoders fail in every way there is
-        why = ' '.join(str(e).replace(str(source), 'it').split()) if not isinstance(source, bytes) else 'no readable image'
+        why = ' '.join(str(e).replace(str(source), 'it').split())
+        if isinstance(source, bytes): why = 'no readable image'
         raise DdnbError(f"cannot read {what or f'the image {source}'} ({why[:120] or type(e).__name__}); "
                         "mend or remove it, or skip such files with skip_bad (--skip-bad)") from None
 
@@ -165,7 +167,8 @@ class Split:
         "The images at positions `idx` as a split of their own"
         at = idx.tolist()
         return Split(self.labels[idx], self.size, None if self.paths is None else [self.paths[i] for i in at],
-                     None if self.images is None else self.images[idx], None if self.raw is None else self.raw[at], self.resize)
+                     None if self.images is None else self.images[idx], None if self.raw is None else self.raw[at],
+                     self.resize)
 
 # %% ../../nbs/01_data/00_images.ipynb #060f17c3
 @patch
@@ -216,7 +219,8 @@ def _one(self:Split, i):
 def _unchanged(self:Split, i, key):
     "Refuse a file that is not the one seen before"
     if self._looked is None: self._looked = {}
-    if self._looked.setdefault(i, key) != key: raise DdnbError(f"{self.paths[i]} was changed while it was in use; start again")
+    if self._looked.setdefault(i, key) != key:
+        raise DdnbError(f"{self.paths[i]} was changed while it was in use; start again")
 @patch
 def _say(self:Split, said):
     if self._said is None: self._said = set()
@@ -252,7 +256,8 @@ def fingerprint(self:Split)->str:
     what = (kept, getattr(kept, '_version', 0)) if self.paths is None else (self.paths, len(self.paths))
     if self._print is None or self._print[0][0] is not what[0] or self._print[0][1] != what[1]:
         h = hashlib.sha256()
-        if self.paths is None: h.update(memoryview(np.ascontiguousarray(kept)).cast('B') if kept is not None and len(kept) else b'')
+        if self.paths is None:
+            h.update(memoryview(np.ascontiguousarray(kept)).cast('B') if kept is not None and len(kept) else b'')
         else: self._hash_files(h)
         self._print = what, h.hexdigest()[:16]
     return self._print[1]
@@ -269,7 +274,8 @@ def describe(
     "What a manifest says of the data"
     way = {} if data.train.resize == 'adm' else dict(resize=data.train.resize)
     return dict(name=data.name, size=data.size, classes=[list(c) for c in data.classes], train=len(data.train),
-                mean=list(data.stats[0]), std=list(data.stats[1]), fingerprint=data.train.fingerprint(), licence=data.licence,
+                mean=list(data.stats[0]), std=list(data.stats[1]), fingerprint=data.train.fingerprint(),
+                licence=data.licence,
                 skipped=data.skipped, **way)
 
 # %% ../../nbs/01_data/00_images.ipynb #d9ce956b
@@ -283,7 +289,8 @@ def resized(
     parts = dict(train=data.train, test=data.test, val=data.val)
     if (size, resize) == (data.size, data.train.resize): return data
     if any(p is not None and p.paths is None and p.raw is None for p in parts.values()): return None
-    return replace(data, size=size, **{k: p and Split(p.labels, size, p.paths, None, p.raw, resize) for k,p in parts.items()})
+    def read_so(p): return p and Split(p.labels, size, p.paths, None, p.raw, resize)
+    return replace(data, size=size, **{k: read_so(p) for k,p in parts.items()})
 
 # %% ../../nbs/01_data/00_images.ipynb #03f2530e
 def carve_val(
@@ -291,7 +298,8 @@ def carve_val(
     val:float|int,          # share of every class (below 1), or images of every class
 )->ImageData:               # the same data, `train` smaller and `val` filled
     "Keep a stratified part of the training images apart"
-    if data.val is not None: raise DdnbError(f"{data.name} comes with a validation part of {len(data.val)} images; leave val out")
+    if data.val is not None:
+        raise DdnbError(f"{data.name} comes with a validation part of {len(data.val)} images; leave val out")
     if isinstance(val, bool) or not val > 0 or (isinstance(val, float) and val >= 1):
         raise DdnbError(f"val must be a share between 0 and 1 or a number of images per class, not {val}")
     keep = torch.ones(len(data.train), dtype=torch.bool)
@@ -299,7 +307,8 @@ def carve_val(
         idx = data.train.of_class(c)
         n = max(1, round(val*len(idx))) if isinstance(val, float) else val
         if n >= len(idx):
-            raise DdnbError(f"val={val} leaves no training image of class {k.name!r} of {data.name}, which has {len(idx)}")
+            raise DdnbError(f"val={val} leaves no training image of class {k.name!r} of {data.name}, which has "
+                            f"{len(idx)}")
         keep[idx[torch.randperm(len(idx), generator=rng(0, 'val', c))[:n]]] = False
     train, held = (data.train.part(part.nonzero().flatten()) for part in (keep, ~keep))
     return replace(data, train=train, val=held)

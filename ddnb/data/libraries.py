@@ -30,7 +30,8 @@ def _split(raw, labels, size):
     return Split(torch.as_tensor(np.asarray(labels)).long().flatten(), size or raw.shape[1], raw=raw)
 def _torchvision(kind, name, root, size):
     parts = [kind(root, train=t) for t in (True, False)]
-    names = [str(i) for i in range(10)] if name == 'mnist' else [c.replace('/', '-').replace(' ', '-') for c in parts[0].classes]
+    names = [str(i) for i in range(10)] if name == 'mnist' else [c.replace('/', '-').replace(' ', '-')
+                                                                 for c in parts[0].classes]
     splits = [_split(p.data, p.targets, size) for p in parts]
     return ImageData(name, [ClassInfo(c) for c in names], splits[0].size, *splits)
 
@@ -52,7 +53,8 @@ def _from_torchvision(name, roots, tried, size, download):
         if not (p/file).is_file(): continue
         try: return _torchvision(kind, name, p, size)
         except (RuntimeError, OSError, ValueError, EOFError):
-            raise DdnbError(f"{(p/file).parent} is incomplete or damaged: torchvision does not find the published files in it; "
+            raise DdnbError(f"{(p/file).parent} is incomplete or damaged: torchvision does not find the published "
+                            "files in it; "
                             f"remove it, and get it anew from {url}") from None
     if not download: raise _absent(name, file, tried, places, 'it was not to be downloaded', url)
     dest = _dest(roots)
@@ -72,11 +74,13 @@ def _dest(roots):
     return d
 def _announce(name, url, dest, megabytes):
     "Nothing is downloaded without a line that says what, from where, where to, and how large"
-    print(f"downloading {name} from {url} into {dest} ({f'about {megabytes:,.0f} MB' if megabytes else 'of unknown size'})", file=sys.stderr)
+    print(f"downloading {name} from {url} into {dest} "
+          f"({f'about {megabytes:,.0f} MB' if megabytes else 'of unknown size'})", file=sys.stderr)
 def _megabytes(url):
     "What the server says of a file's size; None where it does not answer"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=5) as r: return int(r.headers['Content-Length'])/1e6
+        with urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=5) as r:
+            return int(r.headers['Content-Length'])/1e6
     except (OSError, TypeError, ValueError): return None
 
 # %% ../../nbs/01_data/03_libraries.ipynb #b18a1ca8
@@ -92,8 +96,10 @@ MEDMNIST_CLASSES = {  # in label order; chestmnist has several labels an image
     'bloodmnist': 'basophil|eosinophil|erythroblast|'
         'immature granulocytes(myelocytes, metamyelocytes and promyelocytes)|lymphocyte|monocyte|neutrophil|platelet',
     'tissuemnist': 'Collecting Duct, Connecting Tubule|Distal Convoluted Tubule|'
-        'Glomerular endothelial cells|Interstitial endothelial cells|Leukocytes|Podocytes|Proximal Tubule Segments|Thick Ascending Limb',
-    **dict.fromkeys(('organamnist', 'organcmnist', 'organsmnist'), 'bladder|femur-left|femur-right|heart|kidney-left|kidney-right|liver|'
+        'Glomerular endothelial cells|Interstitial endothelial cells|Leukocytes|Podocytes|Proximal Tubule '
+        'Segments|Thick Ascending Limb',
+    **dict.fromkeys(('organamnist', 'organcmnist', 'organsmnist'),
+                    'bladder|femur-left|femur-right|heart|kidney-left|kidney-right|liver|'
         'lung-left|lung-right|pancreas|spleen'), 'chestmnist': None,
 }
 
@@ -122,7 +128,8 @@ def _file_size(name, size):
 def _from_medmnist(name, roots, tried, size, download):
     flag, native = name.removesuffix('-28'), _file_size(name, size)
     if MEDMNIST_CLASSES[flag] is None:
-        raise DdnbError(f"{flag} has several labels an image (multi-label); a distilled set has one label an image, so choose another set")
+        raise DdnbError(f"{flag} has several labels an image (multi-label); a distilled set has one label an image, "
+                        "so choose another set")
     file = f"{flag}{'' if native == 28 else f'_{native}'}.npz"
     url = f'https://zenodo.org/records/10519652/files/{file}'
     places = [*_places(roots, flag), Path.home()/'.medmnist']
@@ -137,7 +144,8 @@ def _from_medmnist(name, roots, tried, size, download):
 def _fetch_medmnist(flag, native, dest, url):
     "Let the package download; the reason where it could not"
     try: import medmnist
-    except ImportError: return "the package medmnist, which could download it, is not installed (pip install ddnb[medmnist])"
+    except ImportError:
+        return "the package medmnist, which could download it, is not installed (pip install ddnb[medmnist])"
     _announce(flag, url, dest, _megabytes(url))
     try: getattr(medmnist, medmnist.INFO[flag]['python_class'])('train', download=True, root=str(dest), size=native)
     except (RuntimeError, OSError) as e: return f"the download into {dest} failed ({' '.join(str(e).split())[:60]})"

@@ -46,7 +46,8 @@ KNOWN = {
     'fashion_mnist': dict(stats=((.2861,)*3, (.3530,)*3), licence='MIT (Zalando)'),
     'mednist': dict(stats=_HALF, licence='CC BY-SA 4.0'),
     'tiny-imagenet': dict(stats=IMAGENET_STATS, licence=_IMAGENET_TERMS),
-    **{n+s: dict(stats=_HALF, licence=f"CC BY{'-NC' if n == 'dermamnist' else ''} 4.0") for n in MEDMNIST for s in ('', '-28')},
+    **{n+s: dict(stats=_HALF, licence=f"CC BY{'-NC' if n == 'dermamnist' else ''} 4.0") for n in MEDMNIST
+       for s in ('', '-28')},
 }
 
 # %% ../../nbs/01_data/06_load.ipynb #9ca84710
@@ -70,9 +71,13 @@ def _find(name, roots):
 
 # %% ../../nbs/01_data/06_load.ipynb #a1485bfe
 def _warn_resplit(data):
-    n = 0 if data.test is None or not len(data.test) or not data.classes[0].wnid else int(data.test.labels.bincount().max())
-    if n > 50: warnings.warn(f"{data.name} has up to {n} test images a class where ILSVRC's validation part has 50: this is a re-split, "
-                             "such as fastai's imagenette2 and imagewoof2, with test images that ImageNet models were trained on; "
+    if data.test is None or not len(data.test) or not data.classes[0].wnid: return
+    n = int(data.test.labels.bincount().max())
+    if n > 50:
+        warnings.warn(f"{data.name} has up to {n} test images a class where ILSVRC's validation part has 50: this is "
+                      "a re-split, "
+                             "such as fastai's imagenette2 and imagewoof2, with test images that ImageNet models were "
+                             "trained on; "
                              "papers use ILSVRC's own split", DataWarning, stacklevel=3)
 
 # %% ../../nbs/01_data/06_load.ipynb #55020a82
@@ -84,19 +89,21 @@ def _named(name, root, size, skip_bad, download):
     folder, classes, tried = _find(name, roots)
     if folder: data = from_tree(folder, name, size, skip_bad, classes)
     else: data = from_library(name, roots, tried, size, download)
-    for k,v in KNOWN.get(name, dict(licence=_IMAGENET_TERMS, generator='facebook/DiT-XL-2-256')).items(): setattr(data, k, v)
+    for k,v in KNOWN.get(name, dict(licence=_IMAGENET_TERMS, generator='facebook/DiT-XL-2-256')).items():
+        setattr(data, k, v)
     return data
 def _folder(name, size, skip_bad):
     "The data of a path; None where it is no path"
     path = Path(name).expanduser()
-    if path.is_dir() and (not is_known(str(name)) or (path/'train').is_dir()): return from_tree(path, None, size, skip_bad)
+    if path.is_dir() and (not is_known(str(name)) or (path/'train').is_dir()):
+        return from_tree(path, None, size, skip_bad)
     if path.is_file() and not is_known(str(name)):
-        raise DdnbError(f"{path} is a file; data is a folder with train/<class>/<image> in it (unpack an archive first)")
+        raise DdnbError(f"{path} is a file; data is a folder with train/<class>/<image> in it (unpack archives)")
     if os.sep in str(name): raise DdnbError(f"no folder {path}")
 
 # %% ../../nbs/01_data/06_load.ipynb #39d0dd84
 def load_data(
-    name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder with train/<class>/
+    name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder
     root:str|Path|None=None,    # where named sets lie; None: the environment variable DDNB_DATA
     size:int|None=None,         # side in pixels; None: the data's own, 256 for mixed sizes
     skip_bad:bool=False,        # leave out files that are no images, and list them
