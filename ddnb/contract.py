@@ -96,7 +96,7 @@ class Real:
     least:float=0.
     most:float=1e6
     above:bool=False        # `least` itself is out of range
-    def __str__(self): return f'above {self.least:g}, to {self.most:g}' if self.above else f'{self.least:g} to {self.most:g}'
+    def __str__(self): return f"{'above ' if self.above else ''}{self.least:g}{',' if self.above else ''} to {self.most:g}"
     def __call__(self, name, value):
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise refusal(name, 'a finite number', value)
@@ -299,7 +299,9 @@ def check_ipc(
     if not real: return
     n = data.train.labels.bincount(minlength=len(data.classes))
     few = int(n.argmin())
-    if n[few] < ipc: raise DdnbError(f"ipc {ipc} is more than the {int(n[few])} training images of class {data.classes[few].name!r} of {data.name}")
+    if n[few] < ipc:
+        name = data.classes[few].name
+        raise DdnbError(f"ipc {ipc} is more than the {int(n[few])} training images of class {name!r} of {data.name}")
 
 # %% ../nbs/02_sets/04_contract.ipynb #a3bb2609
 def job(
