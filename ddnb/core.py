@@ -34,10 +34,11 @@ def devices()->list[str]:   # e.g. ["cpu", "cuda:0", "cuda:1"]
 
 # %% ../nbs/00_foundations/02_core.ipynb #8c0eac08
 def _is_here(device):
-    "Is a device on this machine? Its number counts from 0, and is the first where none is given; kinds beyond the usual three are tried"
+    "Is a device on this machine? Without a number it is the first; kinds beyond the usual three are tried"
     if device.type in ('cpu', 'cuda', 'mps'):
         there = [d.partition(':') for d in devices()]
-        return any(kind == device.type and (not number or int(number) == (device.index or 0)) for kind,_,number in there)
+        same = lambda number: not number or int(number) == (device.index or 0)
+        return any(kind == device.type and same(number) for kind,_,number in there)
     try: return torch.empty(1, device=device) is not None
     except Exception: return False
 
@@ -46,7 +47,9 @@ def get_device(
     device:str|torch.device|None=None,  # "cuda", "cuda:1", "mps", "cpu", or None for the best there is
 )->torch.device:
     "The device asked for, if this machine has it, else the best one that it has"
-    if device is None: return torch.device('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
+    if device is None:
+        best = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+        return torch.device(best)
     try: asked = torch.device(device)
     except (RuntimeError, TypeError): asked = None
     if asked is not None and device != 'meta' and _is_here(asked): return asked

@@ -35,11 +35,12 @@ class ConvNet(nn.Module):
         in_chans:int=3,
         depth:int=3,
         width:int=128,          # channels of every block
+        first_padding:int=1,    # of the first convolution; DC's code has 3 for grey pictures of 28 pixels, which makes them 32
     ):
         super().__init__()
-        left = img_size//2**depth
+        left = (img_size + 2*(first_padding-1))//2**depth
         if left < 1: raise DdnbError(f"a ConvNet of depth {depth} needs images of at least {2**depth} pixels, not {img_size}")
-        blocks = [[nn.Conv2d(width if d else in_chans, width, 3, padding=1), instance_norm(width), nn.ReLU(), nn.AvgPool2d(2)] for d in range(depth)]
+        blocks = [[nn.Conv2d(width if d else in_chans, width, 3, padding=1 if d else first_padding), instance_norm(width), nn.ReLU(), nn.AvgPool2d(2)] for d in range(depth)]
         self.features = nn.Sequential(*sum(blocks, []))
         self.classifier = nn.Linear(width*left**2, num_classes)
 
@@ -136,12 +137,13 @@ class _Attention(nn.Module):
 
 # %% ../nbs/00_foundations/03_nets.ipynb #c595af7a
 class ViT(nn.Module):
-    "GLaD's ViT: no layer norm anywhere"
+    "GLaD's ViT: no layer norm anywhere; its version for small pictures has it everywhere"
     def __init__(self,
         num_classes:int=10, img_size:int=128, in_chans:int=3, patch:int=16,
         dim:int=512, depth:int=10, heads:int=8, mlp:int=512,
         dim_head:int=64,
         drop:float=0.1,         # dropout everywhere; RUO's code has 0.01
+        norm:bool=False,        # layer norm before attention, MLP and head
     ):
         super().__init__()
         if img_size % patch: raise DdnbError(f"a ViT of patch {patch} needs an image size that is a multiple of it, not {img_size}")
@@ -150,13 +152,16 @@ class ViT(nn.Module):
         self.embed_patch, self.drop = nn.Linear(in_chans*patch**2, dim), nn.Dropout(drop)
         block = lambda: nn.ModuleList([_Attention(dim, heads, drop, dim_head), nn.Sequential(nn.Linear(dim, mlp), nn.GELU(), nn.Dropout(drop), nn.Linear(mlp, dim), nn.Dropout(drop))])
         self.blocks, self.head = nn.ModuleList([block() for _ in range(depth)]), nn.Linear(dim, num_classes)
+        self.norms = nn.ModuleList([nn.LayerNorm(dim) for _ in range(2*depth+1)]) if norm else [nn.Identity()]*(2*depth+1)
 
     def embed(self, x:Tensor)->Tensor:
         p = self.patch; b, c, h, w = x.shape
         x = x.view(b, c, h//p, p, w//p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p*p*c)
         x = self.drop(torch.cat([self.cls.expand(b, -1, -1), self.embed_patch(x)], 1) + self.pos)
-        for attn,ff in self.blocks: x = x + attn(x); x = x + ff(x)
-        return x[:,0]
+        for (attn, ff), before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
+            x = x + attn(before_attn(x))
+            x = x + ff(before_ff(x))
+        return self.norms[-1](x[:,0])
     def forward(self, x:Tensor)->Tensor: return self.head(self.embed(x))
 
 # %% ../nbs/00_foundations/03_nets.ipynb #bb9f5d7c
@@ -203,7 +208,9 @@ def vgg11_in(pretrained:bool=False, **kw)->VGG11:
     "VGG11 with instance norm"; return _build(VGG11, pretrained, kw, name='vgg11_in')
 @register_model
 def vit_glad(pretrained:bool=False, **kw)->ViT:
-    "GLaD's ViT without layer norm; patches of 4 up to 64 pixels, of 16 above"; return _build(ViT, pretrained, dict(patch=4 if kw.get('img_size', 128) <= 64 else 16) | kw, name='vit_glad')
+    "GLaD's ViT: patches of 16 and ten blocks without layer norm; up to 64 pixels patches of 4 and six blocks with it"
+    small = dict(patch=4, depth=6, norm=True) if kw.get('img_size', 128) <= 64 else dict(patch=16)
+    return _build(ViT, pretrained, small | kw, name='vit_glad')
 
 # %% ../nbs/00_foundations/03_nets.ipynb #65102a13
 class _OptionA(nn.Module):
@@ -261,8 +268,8 @@ _OURS = ('convnet3', 'convnet4', 'convnet5', 'convnet6', 'resnetap10', 'resnet18
 # %% ../nbs/00_foundations/03_nets.ipynb #4b1dbbcd
 def make_net(
     arch:str,               # a name that timm or torchvision knows
-    num_classes:int,
-    img_size:int,           # pixels
+    num_classes:int=10,
+    img_size:int=32,        # pixels
     seed:int=0,             # of the initial weights
     **kw,                   # e.g. `width=32`
 )->nn.Module:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device, rng
 from ..data.images import ImageData
 from ..errors import known
@@ -56,6 +56,7 @@ def _run(method, table, data, ipc, seed, out, progress, space, device, given):
     return pixel_set(info, seen, lambda keep: (condense(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress, keep), {}), out)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #8a2983e0
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class
@@ -78,6 +79,7 @@ def distill(
     return _run('dc', DEFAULTS, data, ipc, seed, out, progress, space, device, given)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #7a373785
+@checked
 def dsa(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..data.images import ImageData
 from ..errors import known
@@ -42,6 +42,7 @@ def match_means(
 def _options(data, space, given): return dict(arch=default_arch(data), space=space) | pick_options(DEFAULTS, data.name, **given)
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #39c1ed25
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

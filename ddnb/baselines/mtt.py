@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..data.images import ImageData
 from ..errors import DdnbError, known
@@ -61,6 +61,7 @@ def match_trajectories(
     return x.view(shape), lr.item(), losses
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #5e22ffdf
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

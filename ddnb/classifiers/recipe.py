@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 
 # %% auto #0
-__all__ = ['SCHEDULES', 'Recipe', 'lr_factor']
+__all__ = ['SCHEDULES', 'Recipe', 'constants', 'lr_factor']
 
 # %% ../../nbs/04_classifiers/01_recipe.ipynb #24c6622d
 @dataclass(frozen=True)
@@ -40,7 +40,15 @@ class Recipe:
     precision:str='float32'         # of the forward pass; "bfloat16" is faster where the processor has it
     evals:int=100                   # tests during training, evenly spread
     test_from:float=0.              # share of the epochs before the first of them
+    size:int=0                      # side of training and test images, pixels; 0: the set's own
     zoom:float=1.0                  # test images are read so much larger, and their centre is cut
+
+# %% ../../nbs/04_classifiers/01_recipe.ipynb #f42f77d2
+def constants(
+    r:Recipe,
+)->dict:                        # name -> value
+    "All constants as a manifest keeps them; a size that is not set is left out, as it was before there was one"
+    return {k: v for k,v in asdict(r).items() if (k, v) != ('size', 0)}
 
 # %% ../../nbs/04_classifiers/01_recipe.ipynb #55fd3707
 def _repr_markdown_(self)->str:

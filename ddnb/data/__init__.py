@@ -13,4 +13,5 @@ from .load import load_data, data_names, is_known, KNOWN, MEDMNIST
 from ..errors import DataWarning
 
 # %% ../../nbs/01_data/07_data.ipynb #4c541660
-_all_ = ['ImageData', 'Split', 'describe', 'carve_val', 'IMAGENET_STATS', 'from_folder', 'load_data', 'data_names', 'is_known', 'KNOWN', 'MEDMNIST', 'DataWarning']
+_all_ = ['ImageData', 'Split', 'describe', 'carve_val', 'IMAGENET_STATS', 'from_folder', 'load_data', 'data_names',
+         'is_known', 'KNOWN', 'MEDMNIST', 'DataWarning']

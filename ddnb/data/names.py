@@ -98,14 +98,18 @@ def find_classes(
     whose:str='the data',           # whose list that is, for the message
 )->list[int|None]:                  # labels; None: no such class
     "The label of every wanted class, by WordNet id, else by name"
-    if [c if isinstance(c, str) else tuple(c) for c in wanted] == [tuple(c) for c in classes]: return list(range(len(wanted)))
+    if [c if isinstance(c, str) else tuple(c) for c in wanted] == [tuple(c) for c in classes]:
+        return list(range(len(wanted)))
     names, found, taken = ClassNames(classes), [], {}
     for w in wanted:
         said, hits = w if isinstance(w, str) else w[0], names.find(w)
-        if len(hits) > 1: raise DdnbError(f"{said!r} could be {' or '.join(map(names.say, hits[:3]))} of {whose}; {names.instead(hits)}")
+        if len(hits) > 1:
+            raise DdnbError(f"{said!r} could be {' or '.join(map(names.say, hits[:3]))} of {whose}; "
+                            f"{names.instead(hits)}")
         label = hits[0] if hits else None
         if label is not None and label in taken:
-            raise DdnbError(f"{taken[label]!r} and {said!r} both fit {names.say(label)} of {whose}; {names.instead([label])}")
+            raise DdnbError(f"{taken[label]!r} and {said!r} both fit {names.say(label)} of {whose}; "
+                            f"{names.instead([label])}")
         taken[label] = said
         found.append(label)
     return found

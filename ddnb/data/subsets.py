@@ -29,31 +29,37 @@ _ten = dict(
     imagemammals='386 387 354 340 338 104 103 279 334 366', imagemarine='148 2 397 327 33 150 107 108 119 392')
 
 # %% ../../nbs/01_data/02_subsets.ipynb #c77b3d37
-_random = dict(a='255 376 984 364 500 986 333 576 148 135', b='129 916 90 275 995 874 102 259 685 139', c='565 94 554 535 92 392 291 136 324 11',
+_random = dict(a='255 376 984 364 500 986 333 576 148 135', b='129 916 90 275 995 874 102 259 685 139',
+               c='565 94 554 535 92 392 291 136 324 11',
                d='9 258 13 262 19 339 321 24 93 322', e='816 96 100 145 739 713 783 76 688 326')
 
 # %% ../../nbs/01_data/02_subsets.ipynb #41091f4a
-_hundred = '''452 64 374 236 993 176 882 904 503 74 57 959 953 508 872 228 122 421 599 858 157 449 994 608 151 209 15 876 246 766 455 857 131
-    119 234 90 45 936 479 272 665 653 659 158 960 765 908 703 407 560 317 938 724 748 331 619 120 267 155 708 368 772 167 494 180 431 342 854
-    305 54 268 667 166 277 662 798 313 498 299 222 682 593 775 674 592 137 758 717 606 281 796 211 620 830 544 275 242 570 99 169'''
+_hundred = '''
+    452 64 374 236 993 176 882 904 503 74 57 959 953 508 872 228 122 421 599 858 157 449 994 608 151 209 15 876 246
+    766 455 857 131 119 234 90 45 936 479 272 665 653 659 158 960 765 908 703 407 560 317 938 724 748 331 619
+    120 267 155 708 368 772 167 494 180 431 342 854 305 54 268 667 166 277 662 798 313 498 299 222 682 593 775
+    674 592 137 758 717 606 281 796 211 620 830 544 275 242 570 99 169'''
 
 # %% ../../nbs/01_data/02_subsets.ipynb #c8c6a715
 _slfd = [f'imagenet-{k}' for k in 'abcde'] + ['imagenette', 'imagewoof', 'imagesquawk', 'imagefruit', 'imagemeow']
-SUBSETS = {k: tuple(map(int, v.split())) for k,v in {**_ten, **{f'imagenet-{k}': v for k,v in _random.items()}, 'imagenet-100': _hundred}.items()}
+SUBSETS = {k: tuple(map(int, v.split())) for k,v in {**_ten, **{f'imagenet-{k}': v for k,v in _random.items()},
+                                                     'imagenet-100': _hundred}.items()}
 SUBSETS['imagenet-1k'] = tuple(range(1000))
 SUBSETS['imagenet-a-e'] = tuple(i for k in _slfd[:5] for i in SUBSETS[k])
 SUBSETS['imagenet-slfd'] = tuple(dict.fromkeys(i for k in _slfd for i in SUBSETS[k]))
 
 # %% ../../nbs/01_data/02_subsets.ipynb #839a1a28
-ALIASES = {'imagenet-10': 'imageidc', 'imagenet-cats': 'imagemeow', 'imagenet-birds': 'imagesquawk', 'imagenet-fruits': 'imagefruit',
-    'imagenet-yellow': 'imageyellow', 'imagenet-geo': 'imagegeo', 'imagenet-food': 'imagefood', 'imagenet-mammals': 'imagemammals', 'imagenet-marine': 'imagemarine',
+ALIASES = {'imagenet-10': 'imageidc', 'imagenet-cats': 'imagemeow', 'imagenet-birds': 'imagesquawk',
+           'imagenet-fruits': 'imagefruit',
+    'imagenet-yellow': 'imageyellow', 'imagenet-geo': 'imagegeo', 'imagenet-food': 'imagefood',
+    'imagenet-mammals': 'imagemammals', 'imagenet-marine': 'imagemarine',
     'imagenet': 'imagenet-1k', 'imagenet-nette': 'imagenette', 'imagenet-woof': 'imagewoof'}
 
 # %% ../../nbs/01_data/02_subsets.ipynb #48d61c6e
 def subset(
-    name:str,                # e.g. "imagenette", "imagenet-a", "imagenet-100", or several joined: "imagenet-a+imagenet-b"
+    name:str,                # e.g. "imagenette", "imagenet-100", or several joined: "imagenet-a+imagenet-b"
 )->list[ClassInfo]:          # in label order
-    "The classes of an ImageNet subset, in the field's label order; of several, one list after the other, each class once"
+    "The classes of an ImageNet subset, in the field's label order; of several, one after the other, each class once"
     lists = [SUBSETS[known(ALIASES.get(n, n), SUBSETS, 'ImageNet subset')] for n in name.split('+')]
     return [imagenet_classes()[i] for i in dict.fromkeys(i for l in lists for i in l)]
 def is_subset(

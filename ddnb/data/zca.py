@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as st_bytes
 from torch import Tensor
 from ..errors import DdnbError
-from ..files import write_atomic
+from ..files import check_seal, write_state
 from .images import ImageData, Split
 from .load import load_data
 
@@ -56,8 +55,11 @@ class ZCA:
         x = data.train if isinstance(data, ImageData) else data
         if len(x) < 2: raise DdnbError(f"whitening needs at least two images, not {len(x)}")
         self.shape = tuple((x.batch(torch.tensor([0])) if isinstance(x, Split) else x[:1]).shape[1:])
-        if (d := self.shape[0]*self.shape[1]*self.shape[2]) > _MOST: raise DdnbError(f"images of {self.shape[-1]} pixels have {d} numbers each, and a covariance of that side does not fit; whiten at 64 pixels or fewer")
-        dev = torch.device(device or 'cpu'); dev = torch.device('cpu') if dev.type == 'mps' else dev     # which has no double precision
+        if (d := self.shape[0]*self.shape[1]*self.shape[2]) > _MOST:
+            raise DdnbError(f"images of {self.shape[-1]} pixels have {d} numbers each, and a covariance of that side "
+                            f"does not fit; whiten at 64 pixels or fewer")
+        # which has no double precision
+        dev = torch.device(device or 'cpu'); dev = torch.device('cpu') if dev.type == 'mps' else dev
         mean, cov = _moments(x, dev)
         S, U = torch.linalg.eigh(cov)
         return self._set(mean.cpu(), S.clamp(min=0).cpu(), U.cpu(), data.name if isinstance(data, ImageData) else None)
@@ -70,7 +72,9 @@ class ZCA:
 # %% ../../nbs/01_data/04_zca.ipynb #050f2cca
 def _apply(self, x, matrix, before, after):
     if self.mean is None: raise DdnbError("this ZCA is not fitted; call fit(data) or load(file) first")
-    if tuple(x.shape[1:]) != self.shape: raise DdnbError(f"images are {'x'.join(map(str, x.shape[1:]))}, and this ZCA was fitted on {'x'.join(map(str, self.shape))}")
+    if tuple(x.shape[1:]) != self.shape:
+        raise DdnbError(f"images are {'x'.join(map(str, x.shape[1:]))}, and this ZCA was fitted on "
+                        f"{'x'.join(map(str, self.shape))}")
     t = dict(device=x.device, dtype=torch.float32 if x.device.type == 'mps' else torch.float64)
     flat = (x if x.is_floating_point() else x.float()/255).to(**t).flatten(1)
     return ((flat-before.to(**t)) @ matrix.to(**t) + after.to(**t)).float().view(x.shape)
@@ -89,7 +93,9 @@ def inverse(self:ZCA, z:Tensor)->Tensor:
 @patch
 def whiten(self:ZCA, data:ImageData)->ImageData:
     "The data with every part whitened, and statistics that leave it as it is"
-    def part(s): return None if s is None else Split(s.labels, s.size, images=torch.cat([self(s.batch(i)) for i in torch.arange(len(s)).split(1024)]))
+    def part(s):
+        if s is None: return None
+        return Split(s.labels, s.size, images=torch.cat([self(s.batch(i)) for i in torch.arange(len(s)).split(1024)]))
     return replace(data, train=part(data.train), val=part(data.val), test=part(data.test), stats=((0.,)*3, (1.,)*3))
 
 # %% ../../nbs/01_data/04_zca.ipynb #a083ce51
@@ -97,19 +103,24 @@ def whiten(self:ZCA, data:ImageData)->ImageData:
 def describe(self:ZCA)->dict:
     "What a manifest says of a whitening"
     if self.mean is None: raise DdnbError("this ZCA is not fitted; call fit(data) or load(file) first")
-    return dict(eps=self.eps, shape=list(self.shape), data=self.data, sha256=hashlib.sha256(repr(self.eps).encode() + b''.join(t.contiguous().numpy().tobytes() for t in (self.mean, self.S, self.U))).hexdigest()[:16])
+    numbers = b''.join(t.contiguous().numpy().tobytes() for t in (self.mean, self.S, self.U))
+    sha = hashlib.sha256(repr(self.eps).encode() + numbers).hexdigest()[:16]
+    return dict(eps=self.eps, shape=list(self.shape), data=self.data, sha256=sha)
 @patch
 def save(self:ZCA, path:str|Path)->dict:
     "Write a safetensors file; returns its sha256 and bytes"
-    d = self.describe(); meta = dict(eps=repr(self.eps), shape=','.join(map(str, self.shape)), data=self.data or '', sha256=d['sha256'])
-    return write_atomic(Path(path), st_bytes(dict(mean=self.mean, S=self.S, U=self.U.contiguous()), meta))
+    d = self.describe()
+    meta = dict(eps=repr(self.eps), shape=','.join(map(str, self.shape)), data=self.data or '', sha256=d['sha256'])
+    return write_state(path, dict(mean=self.mean, S=self.S, U=self.U), meta)
 
 # %% ../../nbs/01_data/04_zca.ipynb #77bcd6e4
 @patch(cls_method=True)
 def load(cls:ZCA, path:str|Path)->ZCA:
     "Read what `save` wrote"
+    check_seal(path)
     try:
         with safe_open(path, 'pt') as f: meta, t = f.metadata(), {k: f.get_tensor(k) for k in ('mean', 'S', 'U')}
         z = cls(float(meta['eps'])); z.shape = tuple(map(int, meta['shape'].split(',')))
-    except (OSError, KeyError, TypeError, SafetensorError) as e: raise DdnbError(f"{path} holds no ZCA whitening ({e})") from None
+    except (OSError, KeyError, TypeError, SafetensorError) as e:
+        raise DdnbError(f"{path} holds no ZCA whitening ({e})") from None
     return z._set(t['mean'], t['S'], t['U'], meta['data'] or None)

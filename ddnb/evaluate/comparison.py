@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 from fastcore.basics import patch
+from ..contract import checked
 from ..errors import DdnbError, known
 from ..files import write_atomic
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..baselines import random as random_images
 from ..classifiers.recipe import Recipe
-from .recipes import get_recipe
-from .scores import Scores, data_of, evaluate, join_scores, judge_inputs, spread
+from .scores import Scores, at_size, data_of, evaluate, join_scores, judge_inputs, set_recipe, spread
 
 # %% auto #0
 __all__ = ['HEAD', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'to_csv', 'to_latex', 'compare',
@@ -144,6 +144,7 @@ def _score(sets, repeats, seed, run):
 def _random_scores(draws, seed, run): return join_scores([run(s, repeats=1, seed=seed+k) for k,s in enumerate(draws)])
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c639454e
+@checked
 def compare(
     sets:dict[str,DistilledSet|list[DistilledSet]], # name -> set, or sets of several seeds; all of the same images per class
     data:str|Path|ImageData|None=None,  # whose test images; None: the data of the first set
@@ -165,9 +166,10 @@ def compare(
         for s in [v] if isinstance(v, DistilledSet) else v:
             if (k := max(1, round(len(s)/len(s.classes)))) != ipc: raise DdnbError(f"{n} has {k} images per class and the first set {ipc}; compare sets of one size")
     if len({s.info.get('space', 'rgb') for v in sets.values() for s in ([v] if isinstance(v, DistilledSet) else v)}) > 1: raise DdnbError("some of these sets are whitened (space zca) and some are not; evaluate them apart")
-    r = get_recipe(protocol, data.name, ipc, len(data.classes), data.size, arch, **changes)
+    r = set_recipe(first, data, protocol, arch, **changes)
+    seen = at_size(data, r)
     for v in sets.values():
-        for s in [v] if isinstance(v, DistilledSet) else v: judge_inputs(s, data, r)                # refuse what does not fit before anything is trained
+        for s in [v] if isinstance(v, DistilledSet) else v: judge_inputs(s, seen, r)                # refuse what does not fit before anything is trained
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
     run = lambda s, **kw: evaluate(s, data, protocol, arch, device=device, progress=progress, teacher=teacher, **changes, **kw)
     real = _baselines(baselines, sets, data, ipc, repeats, seed)

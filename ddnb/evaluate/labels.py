@@ -4,22 +4,24 @@
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #6a39871a
 from __future__ import annotations
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from ..contract import checked
 from ..core import get_device, progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..sets.folder import SetWriter
 from ..data.images import ImageData, describe
-from ..classifiers.learner import TensorLoader, augment
-from ..classifiers.recipe import Recipe
+from ..classifiers.learner import TensorLoader, augment, to_float
+from ..classifiers.recipe import Recipe, constants
 from .recipes import get_recipe
 from ..classifiers.teachers import bind, load_teacher
 
 # %% auto #0
-__all__ = ['replay', 'soft_labels', 'relabel', 'as_logits']
+__all__ = ['replay', 'soft_labels', 'resize_images', 'relabel', 'as_logits']
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #4dfb2287
 def replay(
@@ -55,12 +57,32 @@ def soft_labels(
 def _head(s, data, r, seed, t):
     "Manifest of a relabelled set"
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
-    options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
+    options = dict(recipe=constants(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
     head = dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None)
     kept = dict(space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
     return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
 
+# %% ../../nbs/10_evaluate/01_labels.ipynb #cbb0b516
+def resize_images(
+    x:Tensor,               # (N, 3, H, W) uint8, or float in [0, 1]
+    size:int,               # pixels; 0: as they are
+    clip:bool=True,         # keep to [0, 1]; not where the images are whitened
+)->Tensor:
+    "A set's images at the size at which they are learned from"
+    if size in (0, x.shape[-1]): return x
+    x = F.interpolate(to_float(x), size=size, mode='bilinear', antialias=True)
+    return x.clamp(0, 1) if clip else x
+
+# %% ../../nbs/10_evaluate/01_labels.ipynb #0153a8ff
+def _written(s, soft, out, head):
+    "The relabelled set in a folder, class by class"
+    w = SetWriter(out, head, s.classes)
+    for c in range(len(s.classes)):
+        if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])
+    return w.close()
+
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
+@checked
 def relabel(
     s:DistilledSet,
     data:ImageData,
@@ -75,12 +97,10 @@ def relabel(
     r = get_recipe(protocol, data.name, max(1, len(s)//len(s.classes)), len(data.classes), data.size, **changes)
     if r.labels != 'stored': raise DdnbError(f"the protocol {r.name!r} takes {r.labels} labels; only one with labels='stored' keeps them in the set")
     t = load_teacher(teacher, data, device)
-    soft = soft_labels(s.images, data, bind(t, data, device), r, seed, device, progress)
+    images = resize_images(s.images, r.size, s.info.get('space', 'rgb') == 'rgb')
+    soft = soft_labels(images, data, bind(t, data, device), r, seed, device, progress)
     if out is None: return replace(s, soft_labels=soft, info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')), path=None, codes=None)
-    w = SetWriter(out, _head(s, data, r, seed, t), s.classes)
-    for c in range(len(s.classes)):
-        if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])
-    return w.close()
+    return _written(s, soft, out, _head(s, data, r, seed, t))
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #601939ec
 def as_logits(

@@ -20,10 +20,17 @@ def hard_epochs(
     n = next(e for most,e in ((1,3000), (10,2000), (50,1500), (200,1000), (500,500), (10**9,300)) if ipc <= most)
     return n*2//3//100*100 if num_classes == 100 else n
 
+# %% ../../nbs/10_evaluate/00_recipes.ipynb #bba43a73
+def _at_most_224(size): return 224 if size > 224 else 0
+def _dc_padding(data, size):
+    "DC's ConvNet makes the 28 pixels of the two grey sets 32"
+    return (('first_padding', 3),) if data in ('mnist', 'fashion_mnist') and size == 28 else ()
+
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #a57ce81f
 def hard(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
     "The hard-label protocol (IDC, Minimax, MGD3), with ConvNet-3 up to 64 pixels and ResNetAP-10 above"
     r = Recipe('hard', hard_epochs(ipc, num_classes), 'convnet3' if size <= 64 else 'resnetap10')
+    r = replace(r, size=_at_most_224(size), net=_dc_padding(data, size))
     if num_classes > 100: r = replace(r, lr=0.1, weight_decay=1e-4, batch_size=128)
     return _digits(r, data, epochs=300, evals=15)
 
@@ -35,10 +42,13 @@ def _digits(r, data, **small):
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #4b3831ec
 def _convnet(size): return next(a for most,a in ((32, 'convnet3'), (64, 'convnet4'), (128, 'convnet5'), (10**9, 'convnet6')) if size <= most)
+
+# %% ../../nbs/10_evaluate/00_recipes.ipynb #0dd43a0d
 def dc(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
     "The protocol of Dataset Condensation, DSA, DM, MTT and RUO: ConvNet, DSA, SGD for 1,001 epochs"
-    r = Recipe('dc', 1001, _convnet(size), schedule='dc', batch_size=256, crop_scale=(), flip=0., jitter=0., lighting=0., cutmix=0., evals=20,
-               dsa='color_crop_cutout_flip_scale_rotate')
+    plain = dict(crop_scale=(), flip=0., jitter=0., lighting=0., cutmix=0.)
+    r = Recipe('dc', 1001, _convnet(size), net=_dc_padding(data, size), schedule='dc', batch_size=256, evals=20,
+               dsa='color_crop_cutout_flip_scale_rotate', **plain)
     return _digits(r, data, epochs=201, evals=5)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #b5f1840d
@@ -48,15 +58,19 @@ def glad(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Reci
     return _digits(r, data, epochs=200, evals=5)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #cb6bd301
-_SOFT_LR = dict(mobilenetv2_100=2.5e-3, mobilenet_v2=2.5e-3, efficientnet_b0=2e-3, vgg11=5e-4, vgg11_in=5e-4, alexnet=1e-4, alexnet_dc=1e-4, vit_b_16=1e-4, vit_base_patch16_224=1e-4, vit_glad=1e-4, swin_v2_t=1e-4)
-def _soft_batch(ipc, num_classes): return min((10 if ipc < 10 else 50 if ipc < 50 else 100)*(2 if num_classes >= 100 else 1), ipc*num_classes)
+_SOFT_LR = dict(mobilenetv2_100=2.5e-3, mobilenet_v2=2.5e-3, efficientnet_b0=2e-3, vgg11=5e-4, vgg11_in=5e-4,
+                **dict.fromkeys(('alexnet', 'alexnet_dc', 'vit_b_16', 'vit_base_patch16_224', 'vit_glad', 'swin_v2_t'), 1e-4))
+def _soft_batch(ipc, num_classes):
+    each = 10 if ipc < 10 else 50 if ipc < 50 else 100
+    return min(each*(2 if num_classes >= 100 else 1), ipc*num_classes)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #54536fcf
 def soft(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
     "The soft-label protocol (RDED, CaO2): an online teacher at temperature 20"
     arch0 = 'resnet18_cifar' if size <= 64 else 'resnet18'
-    r = Recipe('soft', 300, arch0, optimizer='adamw', lr=_SOFT_LR.get(arch, 1e-3), weight_decay=0.01, schedule='half_cosine', batch_size=_soft_batch(ipc, num_classes), shuffle=2,
-               jitter=0., lighting=0., labels='teacher', temperature=20., evals=30, test_from=5/6, zoom=8/7 if size > 64 else 1.)
+    optimiser = dict(optimizer='adamw', lr=_SOFT_LR.get(arch, 1e-3), weight_decay=0.01, schedule='half_cosine')
+    r = Recipe('soft', 300, arch0, **optimiser, batch_size=_soft_batch(ipc, num_classes), shuffle=2, jitter=0., lighting=0.,
+               labels='teacher', temperature=20., evals=30, test_from=5/6, size=_at_most_224(size), zoom=8/7 if size > 64 else 1.)
     return _digits(r, data, epochs=100, evals=4, test_from=0.)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #852b8fdf
@@ -67,12 +81,14 @@ def fkd(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recip
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #877bd8ac
 PROTOCOLS = dict(hard=hard, soft=soft, fkd=fkd, dc=dc, glad=glad)
+_CHOICES = dict(schedule=(SCHEDULES, 'schedule'), optimizer=(('sgd', 'adamw'), 'optimizer'),
+                precision=(('float32', 'bfloat16', 'float16'), 'precision'), labels=(('hard', 'teacher', 'stored'), 'kind of labels'))
 def get_recipe(
     protocol:str|Recipe,        # a name, or a recipe as it is
     data:str,                   # name of the data set
     ipc:int,                    # images per class
     num_classes:int,
-    size:int,                   # pixels
+    size:int,                   # pixels of the set's images
     arch:str|None=None,         # the network, where it decides a constant
     **changes,                  # constants to change, e.g. `epochs=100`
 )->Recipe:
@@ -80,6 +96,8 @@ def get_recipe(
     r = protocol if isinstance(protocol, Recipe) else PROTOCOLS[known(protocol, PROTOCOLS, 'protocol')](data, ipc, num_classes, size, arch)
     changes = {k: v for k,v in changes.items() if v is not None}
     for k in changes: known(k, asdict(r), 'constant of a recipe')
-    r = replace(r, **changes, name=r.name + ''.join(f', {k}={v}' for k,v in changes.items())) if changes else r
-    known(r.schedule, SCHEDULES, 'schedule'); known(r.optimizer, ('sgd', 'adamw'), 'optimizer'); known(r.precision, ('float32', 'bfloat16', 'float16'), 'precision'); known(r.labels, ('hard', 'teacher', 'stored'), 'kind of labels')
+    name = r.name + ''.join(f', {k}={v}' for k,v in changes.items())
+    if protocol == 'soft' and changes.get('shuffle') == 1: changes = dict(crop_scale=(1., 1.)) | changes
+    r = replace(r, **changes, name=name) if changes else r
+    for k,(names, kind) in _CHOICES.items(): known(getattr(r, k), names, kind)
     return r

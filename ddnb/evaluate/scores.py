@@ -11,14 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..core import ClassInfo, get_device, progress as progress_bar
+from ..contract import checked
+from ..core import get_device, progress as progress_bar
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
-from ..data.images import ImageData
+from ..data.images import ImageData, Split, resized
 from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
-from .labels import as_logits
+from .labels import as_logits, resize_images
 from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs, to_float, train_judge
 from ..classifiers.recipe import Recipe
 from .recipes import get_recipe
@@ -26,8 +27,8 @@ from ..classifiers.teachers import bind, check_order, load_teacher
 from .together import stackable, train_together
 
 # %% auto #0
-__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'judge_inputs', 'data_of', 'step_times', 'cost', 'runs_together',
-           'evaluate']
+__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'judge_inputs', 'data_of', 'step_times', 'cost',
+           'runs_together', 'evaluate', 'set_recipe']
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #7b54d966
 @dataclass(frozen=True)
@@ -79,6 +80,18 @@ def align_labels(
         raise DdnbError(f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}" + (f": {lost[0]!r} is not among them" if lost else ''))
     return s.labels.new_tensor(found)
 
+# %% ../../nbs/10_evaluate/03_scores.ipynb #24076736
+def at_size(
+    data:ImageData,
+    r:Recipe,
+)->ImageData:
+    "The data at the size that a recipe looks at"
+    if r.size in (0, data.size): return data
+    again = resized(data, r.size, 'torchvision')
+    if again is not None: return again
+    def part(p): return p and Split(p.labels, r.size, images=F.interpolate(to_float(p.images), size=r.size, mode='bilinear', antialias=True).clamp(0, 1))
+    return replace(data, size=r.size, train=part(data.train), test=part(data.test), val=part(data.val))
+
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f376e4c3
 def judge_inputs(
     s:DistilledSet,
@@ -87,9 +100,8 @@ def judge_inputs(
 )->tuple[Tensor,Tensor]:    # images at the data's size; labels in its order, or logits
     "What a judge of a recipe is trained on"
     x, to = s.images, align_labels(s, data)
-    if x.shape[-1] != data.size: warnings.warn(f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}", DataWarning, stacklevel=3)
-    if x.shape[-1] != data.size: x = F.interpolate(to_float(x), size=data.size, mode='bilinear', antialias=True)
-    if x.shape[-1] != s.images.shape[-1] and s.info.get('space', 'rgb') == 'rgb': x = x.clamp(0, 1)
+    if x.shape[-1] != data.size and not r.size: warnings.warn(f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}", DataWarning, stacklevel=3)
+    x = resize_images(x, data.size, s.info.get('space', 'rgb') == 'rgb')
     if r.labels != 'stored': return x, to[s.labels]
     if s.soft_labels is None: raise DdnbError(f"the protocol {r.name!r} takes labels stored in the set, and this set has none; make them with ddnb.evaluate.relabel")
     soft = as_logits(s.soft_labels, len(data.classes))
@@ -148,6 +160,7 @@ def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:t
     return device.type == 'cuda' and repeats > 1 and r.precision == 'float32' and not r.double_forward and stackable(recipe_net(data, r, arch))
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #4499de9c
+@checked
 def evaluate(
     s:DistilledSet,
     data:str|Path|ImageData|None=None,  # whose test images; None: the data that the set was made from
@@ -161,9 +174,11 @@ def evaluate(
     **changes,                          # constants of the recipe to change, e.g. `epochs=100`
 )->Scores:                              # percent
     "Train judges on a set and measure them on the real test images"
-    data, device = data_of(s, data), get_device(device); n = len(data.classes)
+    data, device = data_of(s, data), get_device(device)
     if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
-    r = _recipe(s, data, protocol, arch, changes); x, y = judge_inputs(s, data, r)
+    r = set_recipe(s, data, protocol, arch, **changes)
+    data = at_size(data, r)
+    x, y = judge_inputs(s, data, r)
     ask = bind(load_teacher(teacher, data, device), data, device) if teacher is not None and r.labels == 'teacher' else None
     kw = dict(device=device, teacher=ask, order_seed=s.info.get('seed', 0) if y.dim() == 3 else None, look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a judge of this set'))
     if progress and (ask is not None or r.labels != 'teacher'): print(cost(x, y, data, r, arch, repeats, device, ask))
@@ -171,11 +186,23 @@ def evaluate(
     return Scores([train_judge(x, y, data, r, arch, k, **kw) for k in progress_bar(range(seed, seed+repeats), f'training {arch or r.arch}', progress)], r, arch or r.arch)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
-def _recipe(s, data, protocol, arch, changes):
+_SEEN = ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix')      # what stored labels were made for
+def set_recipe(
+    s:DistilledSet,
+    data:ImageData,
+    protocol:str|Recipe='hard',
+    arch:str|None=None,
+    size:int|None=None,             # pixels; None: the protocol's own
+    **changes,                      # constants of the recipe
+)->Recipe:
     "The recipe for a set; one that learned a step size is trained with it under `dc`"
     if protocol == 'dc' and s.info.get('syn_lr') and changes.get('lr') is None: changes = changes | dict(lr=float(s.info['syn_lr']))
-    r = get_recipe(protocol, data.name, max(1, round(len(s)/len(s.classes))), len(data.classes), data.size, arch, **changes)
-    kept = s.info.get('options', {}).get('recipe') if s.info.get('method') == 'relabel' else None
-    differ = [k for k in ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix') if kept and r.labels == 'stored' and str(kept[k]) != str(list(getattr(r, k)) if isinstance(kept[k], list) else getattr(r, k))]
-    if differ: raise DdnbError(f"the set's labels were made for {differ[0]}={kept[differ[0]]}, the recipe has {getattr(r, differ[0])}; give {differ[0]} or label it again")
+    ipc = max(1, round(len(s)/len(s.classes)))
+    r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
+    if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
+    kept = s.info.get('options', {}).get('recipe') if s.info.get('method') == 'relabel' and r.labels == 'stored' else None
+    for k in _SEEN if kept else ():
+        now = getattr(r, k)
+        if str(kept[k]) == str(list(now) if isinstance(kept[k], list) else now): continue
+        raise DdnbError(f"the set's labels were made for {k}={kept[k]}, the recipe has {now}; give {k} or label it again")
     return r

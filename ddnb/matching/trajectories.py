@@ -8,7 +8,6 @@ import hashlib, json
 from collections.abc import Callable
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as st_bytes
 from torch import Generator, Tensor, nn
 import torch
 from torch.func import functional_call
@@ -18,7 +17,7 @@ from ..core import progress as progress_bar, rng
 from ..data.images import ImageData, describe
 from ..data.zca import ZCA
 from ..errors import DdnbError, known
-from ..files import cache_folder, write_atomic
+from ..files import cache_folder, check_seal, write_state
 from .dsa import dsa
 from .losses import matching_net, to_net
 
@@ -89,7 +88,7 @@ class Experts:
         data:ImageData,             # as it is, not whitened
         zca:ZCA|None=None,          # the whitening of the run; None: none
     ):
-        self.folder, self.files = Path(folder), sorted(Path(folder).glob('expert_*.safetensors'))
+        self.folder, self.files, self.checked = Path(folder), sorted(Path(folder).glob('expert_*.safetensors')), set()
         if not self.files: raise DdnbError(f"there are no experts in {folder}; make_experts trains them")
         self.info = _head(self.files[0])
         _differs(self.info, _belongs(data, zca), folder)
@@ -102,6 +101,8 @@ class Experts:
     def at(self, k:int, *epochs:int)->list[Tensor]:
         "Weights of expert `k` after so many epochs"
         if not 0 <= min(epochs) <= max(epochs) <= self.info['epochs']: raise DdnbError(f"these experts have epochs 0 to {self.info['epochs']}, not {max(epochs)}; lower max_start_epoch or expert_epochs, or train them longer")
+        if k not in self.checked: check_seal(self.files[k], self.files[k].name)
+        self.checked.add(k)
         with safe_open(self.files[k], 'pt') as f: return [f.get_slice('weights')[e] for e in epochs]
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #83ce73f2
@@ -128,7 +129,7 @@ def make_experts(
         start = matching_net(arch, seen, rng(seed, 'expert', k).initial_seed(), device, **net)
         trail = train_expert(start, seen, rng(seed, 'expert order', k), epochs, lr, batch_size, families)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_atomic(_file(folder, k), st_bytes(dict(weights=trail), {'ddnb.expert': json.dumps(info)}))
+        write_state(_file(folder, k), dict(weights=trail), {'ddnb.expert': json.dumps(info)}, about=_file(folder, k).name)
     return Experts(folder, data, zca)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #f2c70140

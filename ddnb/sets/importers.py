@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from ..contract import job
 from ..core import ClassInfo
 from ..errors import DdnbError, known
 from .distilled import DistilledSet
-from ..data.folders import EXTENSIONS, native_size
-from ..data.images import ImageData, to_tensor, center_crop, read_image
+from ..data.folders import Listing, left_out, list_classes, list_files, native_size
+from ..data.images import ImageData, Split, center_crop, decode_image, to_tensor
 from ..data.names import find_classes, plain_numbers
 from ..data.load import load_data
 from ..errors import DataWarning
@@ -72,13 +71,19 @@ def _match(folders, data, order):
     raise DdnbError(f"the set's class folder {lost[0]!r} fits no class of {data.name} ({len(folders)-len(lost)} of {len(folders)} fit); choose other data (--data)")
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d7e59b18
-def _natural(p): return [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', p.name)]
-def _images_in(folder): return sorted((p for p in folder.rglob('*') if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.')), key=_natural)
-def _folders(path): return {p.name: fs for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith('.') and (fs := _images_in(p))}
+def _natural(p): return [int(t) if t.isdecimal() else t for t in re.split(r'(\d+)', p.name)]
+def _folders(path):
+    "Class folders with images -> their files"
+    listing = Listing()
+    found = {name: sorted(listing.images(path/name), key=_natural) for name in list_classes(path)}
+    left_out(listing, path, False)
+    return {name: files for name,files in found.items() if files}
 def _read_folder(path, data, order, **_):
-    found = _folders(path); at = _match(list(found), data, order)
+    found = _folders(path)
+    at = _match(list(found), data, order)
     files = [(f, at[k]) for k,fs in found.items() if at[k] is not None for f in fs]
-    return dict(images=torch.stack([read_image(f, data.size) for f,_ in files]), labels=torch.tensor([y for _,y in files]))
+    part = Split(torch.tensor([y for _,y in files]), data.size, paths=[f for f,_ in files])
+    return dict(images=part.batch(torch.arange(len(part))), labels=part.labels)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #b3b3346b
 def _scalar(module):
@@ -95,16 +100,45 @@ def _torch_load(path):
         raise DdnbError(f"{path} cannot be read as tensors and plain containers alone ({f'it holds {why[1]} objects' if why else 'it is damaged, or no .pt file'}); nothing else is loaded, since a pickle can run any code") from None
 
 # %% ../../nbs/02_sets/06_importers.ipynb #8fb7c591
-def _unit(x, data, scale, expected):
-    "Images in [0, 1] scale"
-    if not x.is_floating_point(): return x.to(torch.uint8)
-    looks = 'unit' if x.min() >= 0 and x.max() <= 1 else 'normalised' if x.min() < -0.5 else expected
-    if scale is None and looks != expected: _say(f"this format usually holds {expected} images, and these, between {x.min():.2f} and {x.max():.2f}, were taken as {looks}; give scale (--scale) if that is wrong")
+SCALES = dict(unit=(0., 1.), bytes=(0., 255.), signed=(-1., 1.), normalised=(-30., 30.))     # name -> where such images lie
+def _looks(x, expected):
+    # The scale that numbers look like
+    lo, hi = float(x.min()), float(x.max())
+    if lo >= 0: return 'unit' if hi <= 1 else 'bytes' if hi > 16 else expected
+    if -1.001 <= lo < -.9 and .9 < hi <= 1.001: return 'signed'
+    return 'normalised' if lo < -.5 else expected
+def _bytes_of(x, what):
+    if x.numel() and (x.min() < 0 or x.max() > 255): raise DdnbError(f"{what} has whole numbers between {int(x.min())} and {int(x.max())} as images; 0 to 255 are expected")
+    return x.to(torch.uint8)
+
+# %% ../../nbs/02_sets/06_importers.ipynb #00b43ee8
+def _unit(x, data, scale, expected, what='the file'):
+    # Images in [0, 1] scale
+    if not x.is_floating_point(): return _bytes_of(x, what)
     x = x.float()
-    if known(scale or looks, ('unit', 'normalised'), 'scale') == 'normalised':
-        m, s = (torch.tensor(t).view(-1, 1, 1) for t in data.stats); x = x*s + m
+    looks, seen = _looks(x, expected), f'between {x.min():.2f} and {x.max():.2f}'
+    if scale is None and looks != expected:
+        _say(f"this format usually holds {expected} images, and these, {seen}, were taken as {looks}; give scale (--scale) if that is wrong")
+    lo, hi = SCALES[known(scale or looks, SCALES, 'scale')]
+    if x.min() < lo-.1 or x.max() > hi+.1: raise DdnbError(f"{what} has images {seen}, which are not {scale or looks} ({lo:g} to {hi:g}); give scale (--scale): {', '.join(SCALES)}")
+    if (scale or looks) == 'bytes': x = x/255
+    if (scale or looks) == 'signed': x = (x+1)/2
+    if (scale or looks) == 'normalised':
+        m, s = (torch.tensor(t).view(-1, 1, 1) for t in data.stats)
+        x = x*s + m
     near = (x*255).round()
     return near.to(torch.uint8) if near.min() >= 0 and near.max() <= 255 and (x*255-near).abs().max() < 1e-2 else x
+
+# %% ../../nbs/02_sets/06_importers.ipynb #17043c2c
+def _upright(x, what):
+    # (N, 3, H, W) finite images, out of grey ones and of those with channels last
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.numel(): raise DdnbError(f"{what} does not hold (N, C, H, W) images as its format does; name another format (--format)")
+    if x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        _say(f"the images have their channels last, {tuple(x.shape)}, and were turned")
+        x = x.permute(0, 3, 1, 2)
+    if x.shape[1] not in (1, 3): raise DdnbError(f"{what} has images of {x.shape[1]} channels; 3 (or 1) are expected")
+    if x.is_floating_point() and (bad := int((~x.isfinite()).flatten(1).any(1).sum())): raise DdnbError(f"{what} has {bad} images with NaN or infinite pixels; the run that made it diverged")
+    return x.expand(-1, 3, -1, -1)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #ccdc3d6c
 def unpack(
@@ -125,11 +159,23 @@ def _labels(y, n, k):
     if y is None:
         if n % k: raise DdnbError(f"the file has {n} images and no labels, and {n} is no multiple of the data's {k} classes; choose other data (--data)")
         return torch.arange(k).repeat_interleave(n//k), None
-    y = torch.as_tensor(y)
-    if y.ndim == 1: return y.long(), None
-    if y.shape[1] != k: raise DdnbError(f"the file's soft labels are over {y.shape[1]} classes, and the data has {k}; choose other data (--data)")
+    try: y = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError): raise DdnbError("the file's labels are no numbers; give them as numbers in the order of the data's classes") from None
+    if y.is_floating_point() and not y.isfinite().all(): raise DdnbError("the file's labels hold NaN or infinite numbers")
+    if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
+    if y.ndim == 1: return _hard(y, k), None
+    if y.ndim != 2 or y.shape[1] != k: raise DdnbError(f"the file's soft labels have the shape {tuple(y.shape)}, and the data has {k} classes; choose other data (--data)")
     y = y.float()
+    if ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all(): return y.argmax(1), None        # one-hot
     return y.argmax(1), y if y.min() >= 0 and (y.sum(1)-1).abs().max() < 1e-3 else y.softmax(1)
+def _hard(y, k):
+    if y.is_complex() or (y.is_floating_point() and (y != y.round()).any()): raise DdnbError("the file's labels are no whole numbers")
+    y = y.long()
+    if len(y) and y.min() < 0: raise DdnbError(f"the file has {int((y < 0).sum())} images with a label below 0; remove them, or give them one")
+    if len(y) and y.min() == 1 and y.max() == k:
+        _say(f"the labels run from 1 to {k} and were counted from 0")
+        y = y-1
+    return y
 
 # %% ../../nbs/02_sets/06_importers.ipynb #f57b96ad
 def _mtt(path, space):
@@ -158,8 +204,8 @@ def _from_pt(path, fmt, index, space):
 # %% ../../nbs/02_sets/06_importers.ipynb #d90fede4
 def _read_pt(path, data, order, fmt, scale, space, factor, index):
     d = _from_pt(path, fmt, index, space); space = space or d.get('space', 'rgb')
-    if not isinstance(d['images'], Tensor) or d['images'].ndim != 4: raise DdnbError(f"{path} does not hold (N, C, H, W) images as format {fmt} does; name another format (--format)")
-    x = d['images'].float() if space == 'zca' else _unit(d['images'].expand(-1, 3, -1, -1) if d['images'].shape[1] == 1 else d['images'], data, scale, d['expected'])
+    x = _upright(d['images'], path)
+    x = x.float() if space == 'zca' else _unit(x, data, scale, d['expected'], path)
     y, soft = _labels(d['y'], len(x), len(data.classes))
     if len(y) != len(x): raise DdnbError(f"{path} has {len(x)} images and {len(y)} labels")
     at = _numbers(sorted(set(y.tolist())), data, order) if data.classes[0].wnid or plain_numbers(data.classes) or order or y.max() >= len(data.classes) else {k: k for k in y.tolist()}
@@ -168,24 +214,52 @@ def _read_pt(path, data, order, fmt, scale, space, factor, index):
     return dict(images=x, labels=torch.tensor([at[k] for k in y.tolist()]), soft_labels=soft, space=space, **{k: d[k] for k in ('syn_lr', 'source') if k in d})
 
 # %% ../../nbs/02_sets/06_importers.ipynb #3de558b8
+_PART = re.compile(r'(?:^|[/_.-])(train|training|test|val|valid|validation)(?=[/_.-])', re.I)
+def _train_files(path):
+    # The parquet files of a folder, of the training split where it has several
+    files = [path] if path.is_file() else [p for p in list_files(path) if p.suffix == '.parquet']
+    part = {f: (_PART.findall(f.relative_to(path).as_posix()) or ['']).pop().lower() for f in files} if path.is_dir() else {f: '' for f in files}
+    train = [f for f in files if part[f].startswith('train')] or [f for f in files if not part[f]]
+    if not train: raise DdnbError(f"{path} holds {', '.join(sorted(set(part.values())))} files and no training split; name one file")
+    if len(train) < len(files): _say(f"{len(files)-len(train)} of {len(files)} parquet files in {path} are of other splits or none and were left out; the training split is what a set is")
+    return train
 def _tables(path):
-    files = [path] if path.is_file() else sorted(path.rglob('*.parquet')); pa = open_pyarrow()
+    files, pa = _train_files(path), open_pyarrow()
     try: return pa.concat_tables([pa.parquet.read_table(f) for f in files])
     except (pa.ArrowException, OSError) as e: raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
 def _picture(v, size, what):
-    "An encoded image, bare bytes or a struct of bytes and path"
-    try: return to_tensor(center_crop(Image.open(io.BytesIO(v['bytes'] if isinstance(v, dict) else v)), size))
-    except (OSError, ValueError, TypeError) as e: raise DdnbError(f"{what} cannot be read ({str(e):.60})") from None
+    # An encoded image, bare bytes or a struct of bytes and path
+    data = v.get('bytes') if isinstance(v, dict) else v
+    if not isinstance(data, (bytes, bytearray)): raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
+    return to_tensor(center_crop(decode_image(bytes(data), what), size))
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d9dcabbf
+def _class_names(meta, key):
+    # Names of the numbers in a parquet file's label column, where it says them
+    try:
+        if b'ddnb' in meta: return [wnid or name for name,wnid in json.loads(meta[b'ddnb'])['classes']]
+        names = json.loads(meta.get(b'huggingface', b'{}'))['info']['features'][key]['names']
+        return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
+    except (KeyError, TypeError, ValueError, RecursionError): return None
+def _parquet_labels(ids, names, data, order, path):
+    # What stands in the label column -> labels of the data (None: left out)
+    rest = [i for i in ids if i is not None and i != -1]
+    if len(rest) < len(ids): _say(f"{len(ids)-len(rest)} of {len(ids)} rows of {path} have no label (none, or -1) and were left out")
+    kinds = {type(i) for i in rest}
+    if not rest or kinds not in ({int}, {str}): raise DdnbError(f"{path} has {' and '.join(sorted(k.__name__ for k in kinds)) or 'no'} labels; whole numbers or class names are expected")
+    found = sorted(set(rest))
+    if kinds == {str}: return _match(found, data, order) | {None: None}
+    if found[0] < 0 or (names and found[-1] >= len(names)): raise DdnbError(f"{path} has a label {found[0] if found[0] < 0 else found[-1]}, which is none of its classes")
+    at = dict(zip(found, _match([names[i] for i in found], data, None).values())) if names and order is None else _numbers(found, data, order)
+    return at | {None: None, -1: None}
+
+# %% ../../nbs/02_sets/06_importers.ipynb #4bde57be
 def _read_parquet(path, data, order, **_):
-    tab = _tables(path); meta = tab.schema.metadata or {}
+    tab = _tables(path)
     key = next((k for k in ('class_id', 'label', 'labels') if k in tab.column_names), None)
     if key is None or 'image' not in tab.column_names: raise DdnbError(f"{path} has the columns {', '.join(tab.column_names)}, and not image and class_id (or label)")
-    names = json.loads(meta.get(b'huggingface', b'{}')).get('info', {}).get('features', {}).get(key, {}).get('names')
-    if b'ddnb' in meta: names = [wnid or name for name,wnid in json.loads(meta[b'ddnb'])['classes']]
-    ids = tab[key].to_pylist(); found = sorted(set(ids))
-    at = dict(zip(found, _match([names[i] for i in found], data, None).values())) if names and order is None else _numbers(found, data, order)
+    ids = tab[key].to_pylist()
+    at = _parquet_labels(ids, _class_names(tab.schema.metadata or {}, key), data, order, path)
     rows = [i for i,k in enumerate(ids) if at[k] is not None]
     images = torch.stack([_picture(tab['image'][i].as_py(), data.size, f'image {i} of {path.name}') for i in rows])
     soft = torch.tensor([tab['soft_label'][i].as_py() for i in rows]) if 'soft_label' in tab.column_names else None
@@ -200,7 +274,7 @@ def recognise(
     if not p.exists(): raise DdnbError(f"no folder or file {path}")
     if p.is_dir():
         if (p/'dataset.json').is_file(): return 'ddnb'
-        if any(p.rglob('*.parquet')): return 'parquet'
+        if any(f.suffix == '.parquet' for f in list_files(p)): return 'parquet'
         if any(p.glob('images*.pt')): return 'mtt'
         if _folders(p): return 'folder'
         raise DdnbError(f"{path} holds no class folders with images, no parquet files and no images_*.pt; the formats are {', '.join(FORMATS)}")
@@ -231,19 +305,29 @@ def _own_parquet(path):
     "The passport of a parquet file, if it has one, and data enough to read it"
     meta = (tab := _tables(path)).schema.metadata or {}
     if b'ddnb' not in meta or not len(tab): return None
-    p = json.loads(meta[b'ddnb']); side = min(Image.open(io.BytesIO(tab['image'][0].as_py()['bytes'])).size)
+    p = json.loads(meta[b'ddnb']); side = min(decode_image(tab['image'][0].as_py()['bytes'], f'image 0 of {path.name}').size)
     return p, _read_parquet(path, ImageData('this set', [ClassInfo(*c) for c in p['classes']], side, None), None)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #8e99d16f
+def _own_classes(p, path):
+    # The class list of a passport, whoever wrote it
+    try:
+        classes = [ClassInfo(*c) for c in p['classes']]
+        if classes and all(isinstance(c.name, str) and isinstance(c.wnid, str | None) for c in classes): return classes
+    except (KeyError, TypeError): pass
+    raise DdnbError(f"{path} has no list of classes in it that can be read")
 def _own(path, fmt):
     if fmt == 'parquet':
         if (found := _own_parquet(path)) is None: return None
         p, t = found
     else: t, p = _read_own(path, fmt)
-    x = t['images']
+    classes, x, y = _own_classes(p, path), t['images'], t['labels']
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or y.ndim != 1 or len(x) != len(y) or y.is_floating_point(): raise DdnbError(f"{path} does not hold as many labels as images")
+    x = _upright(x, path)
+    if y.min() < 0 or y.max() >= len(classes): raise DdnbError(f"{path} has labels between {int(y.min())} and {int(y.max())}, and {len(classes)} classes")
     if t.get('scale') == 'normalised': x = _unit(x, ImageData('', [], 0, None, stats=(t['mean'], t['std'])), 'normalised', 'normalised')
     info = {k: v for k,v in p.items() if k not in ('ddnb', 'classes')}
-    return DistilledSet(x, t['labels'], [ClassInfo(*c) for c in p['classes']], soft_labels=t.get('soft_labels'), latents=t.get('latents'), info=info)
+    return DistilledSet(x, y, classes, soft_labels=t.get('soft_labels'), latents=t.get('latents'), info=info)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #9af68a23
 _READ = dict(folder=_read_folder, parquet=_read_parquet)
