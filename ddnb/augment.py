@@ -109,13 +109,15 @@ def cutmix(
     beta:float=1.0,         # of the Beta distribution that the share is drawn from
 )->tuple[Tensor,Tensor,Tensor,float]:   # mixed images, own labels, pasted labels, share of the own ones
     "Paste one box of other images into every image"
-    h, w = x.shape[-2:]; perm = torch.randperm(len(x), generator=g).to(x.device)
+    h, w = x.shape[-2:]
+    perm = torch.randperm(len(x), generator=g).to(x.device)
     seed = int(torch.randint(2**31, (), generator=g))
     cut = math.sqrt(1-np.random.default_rng(seed).beta(beta, beta))
     cy, cx = (int(torch.randint(s, (), generator=g)) for s in (h, w))
     t, b = (min(max(cy+s*int(h*cut)//2, 0), h) for s in (-1, 1))
     l, r = (min(max(cx+s*int(w*cut)//2, 0), w) for s in (-1, 1))
-    x = x.clone(); x[:,:,t:b,l:r] = x[perm,:,t:b,l:r]
+    x = x.clone()
+    x[:, :, t:b, l:r] = x[perm, :, t:b, l:r]
     return x, y, y[perm], 1 - (b-t)*(r-l)/(h*w)
 
 # %% ../nbs/00_foundations/04_augment.ipynb #060fe482
@@ -144,7 +146,8 @@ def shuffle_patches(
     factor:int=2,           # strips along each side
 )->Tensor:
     "Let strips of columns, then strips of rows change places, in every image its own way (RDED)"
-    if x.shape[2] % factor or x.shape[3] % factor: raise DdnbError(f"images of {x.shape[2]}x{x.shape[3]} cannot be cut into {factor} equal strips")
+    if x.shape[2] % factor or x.shape[3] % factor:
+        raise DdnbError(f"images of {x.shape[2]}x{x.shape[3]} cannot be cut into {factor} equal strips")
     cols, rows = (_strips(len(x), s, factor, g).to(x.device) for s in (x.shape[3], x.shape[2]))
     x = x.gather(3, cols[:,None,None,:].expand_as(x))
     return x.gather(2, rows[:,None,:,None].expand_as(x))

@@ -197,7 +197,9 @@ def _evaluated(o):
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
     teacher, data = _teacher(o, first, data)
-    c = compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size)
+    c = compare(
+        sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size
+    )
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())
 

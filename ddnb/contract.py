@@ -96,7 +96,8 @@ class Real:
     least:float=0.
     most:float=1e6
     above:bool=False        # `least` itself is out of range
-    def __str__(self): return f"{'above ' if self.above else ''}{self.least:g}{',' if self.above else ''} to {self.most:g}"
+    def __str__(self):
+        return f"{'above ' if self.above else ''}{self.least:g}{',' if self.above else ''} to {self.most:g}"
     def __call__(self, name, value):
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise refusal(name, 'a finite number', value)

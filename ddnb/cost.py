@@ -25,7 +25,9 @@ def _wait(device):
 def _timed(fn, device, times=2):
     "Seconds of the fastest of some calls, after one to warm up"
     def once():
-        t0 = time.perf_counter(); fn(); _wait(device)
+        t0 = time.perf_counter()
+        fn()
+        _wait(device)
         return time.perf_counter()-t0
     once()
     return min(once() for _ in range(times))
@@ -39,7 +41,10 @@ def step_seconds(
     times:int=2,            # the fastest of so many
 )->float:
     "Seconds of one guided step of one batch"
-    x, y = torch.zeros(batch_size, *gen.latent_shape, device=gen.device), torch.full((batch_size,), gen.null, device=gen.device)
+    x, y = (
+        torch.zeros(batch_size, *gen.latent_shape, device=gen.device),
+        torch.full((batch_size,), gen.null, device=gen.device),
+    )
     return _timed(lambda: guided(gen, x, len(gen.betas)//2, y, cfg_scale, gen.cfg_channels), gen.device, times)
 
 # %% ../nbs/11_scale/01_cost.ipynb #34e6910a
@@ -52,12 +57,26 @@ def peak_memory(
 
 # %% ../nbs/11_scale/01_cost.ipynb #a519440a
 Cost = namedtuple('Cost', 'images steps encoded seconds memory disk device')
-Cost.__doc__ = "Images to make, network steps (batches times steps), images to encode, seconds, bytes of memory, bytes of disk, device"
-Cost.__str__ = lambda c: (f"{c.images:,} images, {c.steps:,} steps" + (f", {c.encoded:,} real images to encode" if c.encoded else '') +
-    f": about {_duration(c.seconds)} and {c.memory/2**30:.1f} GiB of memory on {c.device}, at most {_size(c.disk)} of disk")
+Cost.__doc__ = ("Images to make, network steps (batches times steps), images to encode, seconds, bytes of memory, "
+                "bytes of disk, device")
+Cost.__str__ = lambda c: (
+    f"{c.images:,} images, {c.steps:,} steps"
+    + (f", {c.encoded:,} real images to encode" if c.encoded else '')
+    + f": about {_duration(c.seconds)} and {c.memory / 2**30:.1f} GiB of memory on {c.device}, at most "
+      f"{_size(c.disk)} of disk"
+)
 
 # %% ../nbs/11_scale/01_cost.ipynb #09ed0ed1
-def _duration(s): return f'{s/86400:.1f} days' if s > 172800 else f'{s/3600:.1f} h' if s > 5400 else f'{s/60:.0f} min' if s > 90 else f'{max(s, 1):.0f} s'
+def _duration(s):
+    return (
+        f'{s / 86400:.1f} days'
+        if s > 172800
+        else f'{s / 3600:.1f} h'
+        if s > 5400
+        else f'{s / 60:.0f} min'
+        if s > 90
+        else f'{max(s, 1):.0f} s'
+    )
 def _size(b): return f'{b/2**30:.1f} GiB' if b > 2**30 else f'{max(b/2**20, .1):.1f} MiB'
 def _pieces(n, size): return -(-n//size)
 
@@ -81,16 +100,34 @@ def estimate(
     n, side = ipc*len(data.classes), getattr(gen, 'out_size', None) or getattr(gen, 'size', data.size)
     disk = n*3*side**2 + (n*4*torch.Size(gen.latent_shape).numel() if hasattr(gen, 'latent_shape') else 0)
     if not hasattr(gen, 'latent_shape'): return Cost(n, 0, 0, 0., peak_memory(torch.device('cpu')), disk, 'cpu')
-    steps = _pieces(n*pool, batch_size)*int(share*len(process(gen, num_steps, sampler))) + _pieces(n*pool if order == 'refine-select' else n, batch_size)*iterations if samples else 0
-    seconds, encoded = steps*step_seconds(gen, batch_size, cfg_scale) if samples else 0., len(data.train) if encodes else 0
-    if encodes: seconds += _pieces(encoded, 64)*_timed(lambda: gen.encode(data.train.batch(torch.arange(min(64, encoded)))), gen.device, 1)
+    steps = (
+        _pieces(n * pool, batch_size) * int(share * len(process(gen, num_steps, sampler)))
+        + _pieces(n * pool if order == 'refine-select' else n, batch_size) * iterations
+        if samples
+        else 0
+    )
+    seconds, encoded = (
+        steps * step_seconds(gen, batch_size, cfg_scale) if samples else 0.0,
+        len(data.train) if encodes else 0,
+    )
+    if encodes:
+        seconds += _pieces(encoded, 64) * _timed(
+            lambda: gen.encode(data.train.batch(torch.arange(min(64, encoded)))), gen.device, 1
+        )
     return Cost(n, steps, encoded, seconds, peak_memory(gen.device), disk, str(gen.device))
 
 # %% ../nbs/11_scale/01_cost.ipynb #36b6aabc
 def _cao2(gen, data, options):
     "Options of `estimate` for CaO2, its pool and refinement with them"
     from ddnb.cao2.stages import cao2_options
-    keys = 'num_steps', 'cfg_scale', 'pool', 'iterations', 'order', 'num_iter' if isinstance(gen, MarGenerator) else 'sampler'
+    keys = (
+        'num_steps',
+        'cfg_scale',
+        'pool',
+        'iterations',
+        'order',
+        'num_iter' if isinstance(gen, MarGenerator) else 'sampler',
+    )
     o = cao2_options(data.name, options.get('ipc', 10), gen, **{k: options[k] for k in keys if k in options})
     return {k: o[k] for k in keys} | ({'batch_size': options['batch_size']} if 'batch_size' in options else {})
 
@@ -102,17 +139,32 @@ def mar_seconds(
 )->tuple[float,float]:      # of an autoregressive pass; of a diffusion step of all tokens
     "Seconds of a MAR's two kinds of steps, for one batch"
     items, label = [(0, i) for i in range(batch_size)], torch.zeros(1, dtype=torch.long)
-    timed = lambda passes, steps: _timed(lambda: next(sample_mar(gen, items, label, 0, batch_size, passes, steps, cfg_scale)), gen.device, 1)
+    timed = lambda passes, steps: _timed(
+        lambda: next(sample_mar(gen, items, label, 0, batch_size, passes, steps, cfg_scale)), gen.device, 1
+    )
     short, twice, long = timed(1, 5), timed(2, 5), timed(1, 25)
     return max(twice-short, 0.), max(long-short, 0.)/20
 
 # %% ../nbs/11_scale/01_cost.ipynb #bf00773d
 def _mar_cost(gen, data, options):
     "CaO2 on a MAR"
-    o = _cao2(gen, data, options); size, n = o.pop('batch_size', 64), options.get('ipc', 10)*len(data.classes)
-    batches, refined = _pieces(n*o['pool'], size), _pieces(n*o['pool'] if o['order'] == 'refine-select' else n, size)*o['iterations']
-    a, b = mar_seconds(gen, size, o['cfg_scale']); shape = torch.Size(gen.latent_shape)
-    return Cost(n, batches*o['num_iter']+refined, 0, batches*(o['num_iter']*a + o['num_steps']*b) + refined*a, peak_memory(gen.device), n*(3*gen.size**2 + 4*shape.numel()), str(gen.device))
+    o = _cao2(gen, data, options)
+    size, n = o.pop('batch_size', 64), options.get('ipc', 10) * len(data.classes)
+    batches, refined = (
+        _pieces(n * o['pool'], size),
+        _pieces(n * o['pool'] if o['order'] == 'refine-select' else n, size) * o['iterations'],
+    )
+    a, b = mar_seconds(gen, size, o['cfg_scale'])
+    shape = torch.Size(gen.latent_shape)
+    return Cost(
+        n,
+        batches * o['num_iter'] + refined,
+        0,
+        batches * (o['num_iter'] * a + o['num_steps'] * b) + refined * a,
+        peak_memory(gen.device),
+        n * (3 * gen.size**2 + 4 * shape.numel()),
+        str(gen.device),
+    )
 
 # %% ../nbs/11_scale/01_cost.ipynb #5ad266e4
 def _walked(method, data, options):
@@ -120,9 +172,17 @@ def _walked(method, data, options):
     from importlib import import_module
     from ddnb.contract import METHODS, pick_options
     if method == 'cao2': return _cao2(options.get('generator'), data, options)
-    gen, table = options.get('generator'), getattr(import_module(METHODS[method].where.partition(':')[0]), 'DEFAULTS', {'default': {}})
+    gen, table = (
+        options.get('generator'),
+        getattr(import_module(METHODS[method].where.partition(':')[0]), 'DEFAULTS', {'default': {}}),
+    )
     keys = 'batch_size', 'num_steps', 'cfg_scale', 'sampler', 'strength'
-    o = pick_options(dict(default=table['default']), 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
+    o = pick_options(
+        dict(default=table['default']),
+        'default',
+        getattr(gen, 'defaults', None),
+        **{k: options[k] for k in keys if k in options},
+    )
     return {('share' if k == 'strength' else k): o[k] for k in keys if k in o}
 
 # %% ../nbs/11_scale/01_cost.ipynb #7989dff1
@@ -134,7 +194,14 @@ def run_cost(
     "What `distill` of a method will cost with these options"
     if isinstance(options.get('generator'), MarGenerator): return _mar_cost(options['generator'], data, options)
     walked = _walked(method, data, options)
-    return estimate(options.get('generator'), data, options.get('ipc', 10), encodes=method in ('mgd3', 'd4m', 'nearest'), samples='num_steps' in walked, **walked)
+    return estimate(
+        options.get('generator'),
+        data,
+        options.get('ipc', 10),
+        encodes=method in ('mgd3', 'd4m', 'nearest'),
+        samples='num_steps' in walked,
+        **walked,
+    )
 
 # %% ../nbs/11_scale/01_cost.ipynb #1b629882
 def disk_warning(

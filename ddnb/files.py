@@ -4,7 +4,8 @@
 
 # %% ../nbs/00_foundations/01_files.ipynb #6e111ee1
 from __future__ import annotations
-import argparse, atexit, hashlib, io, json, os, re, secrets, shutil, socket, stat, tempfile, threading, time, unicodedata, warnings
+import argparse, atexit, hashlib, io, json, os, re, secrets, shutil, socket
+import stat, tempfile, threading, time, unicodedata, warnings
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -92,7 +93,8 @@ def read_regular(
     "The content of a regular file"
     with open_regular(path) as f:
         size = os.fstat(f.fileno()).st_size
-        if most is not None and size > most: raise DdnbError(f"{path} has {size} bytes where at most {most} are expected")
+        if most is not None and size > most:
+            raise DdnbError(f"{path} has {size} bytes where at most {most} are expected")
         return f.read()
 
 # %% ../nbs/00_foundations/01_files.ipynb #92d30ed4
@@ -101,8 +103,10 @@ def read_checkpoint(
 )->dict:                # what is in it, on the CPU
     "A checkpoint's contents, without running anything in it"
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]): return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e: raise DdnbError(f"cannot read {path}: it is no checkpoint of tensors and plain containers ({type(e).__name__})") from None
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e: raise DdnbError(f"cannot read {path}: it is no checkpoint of tensors and plain containers "
+                                           f"({type(e).__name__})") from None
 
 # %% ../nbs/00_foundations/01_files.ipynb #f6441767
 SEAL = 'ddnb-sha256:' + '0'*64      # the place of a checksum in a file
@@ -133,7 +137,9 @@ def check_seal(
 def _packed(kind, content, head):
     if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode()
     if kind == '.safetensors':
-        return st_bytes({k: t.detach().cpu().contiguous() for k,t in content.items()}, {**(head or {}), 'ddnb.seal': SEAL})
+        return st_bytes(
+            {k: t.detach().cpu().contiguous() for k, t in content.items()}, {**(head or {}), 'ddnb.seal': SEAL}
+        )
     buf = io.BytesIO()
     torch.save(content, buf)
     return SEAL.encode() + b'\n' + buf.getvalue()
@@ -191,7 +197,9 @@ def safe_name(
     "A name that can stand in a path, as near to the text as can be"
     text = unicodedata.normalize('NFC', str(text))
     text = re.sub(r'[\x00-\x7f]+', lambda m: re.sub(r'[^A-Za-z0-9_.-]+', '-', m[0]), text)
-    text = ''.join(c if unicodedata.category(c)[0] not in 'ZC' or unicodedata.category(c) == 'Cf' else '-' for c in text)
+    text = ''.join(
+        c if unicodedata.category(c)[0] not in 'ZC' or unicodedata.category(c) == 'Cf' else '-' for c in text
+    )
     text = text[:80].encode()[:200].decode(errors='ignore').strip('-.') or empty
     return f'{text}-' if text.split('.')[0].lower() in _RESERVED else text
 
@@ -209,7 +217,8 @@ def open_output(
     folder:bool=False,      # a folder for results; False: a file
 )->Path:                    # `~` expanded
     "A place for results that can be written; found out before the work"
-    if not str(path).strip() or '\0' in str(path): raise DdnbError(f"{str(path)!r} names no {'folder' if folder else 'file'}; give a name")
+    if not str(path).strip() or '\0' in str(path):
+        raise DdnbError(f"{str(path)!r} names no {'folder' if folder else 'file'}; give a name")
     try: path = Path(path).expanduser()
     except RuntimeError: raise DdnbError(f"{path} names a home folder that is not known; give the whole path") from None
     with writing(path):
@@ -219,14 +228,17 @@ def open_output(
         if not near.is_dir(): raise DdnbError(f"{path} cannot be made: {near} is no folder; choose another place")
         _probe(near)
         for part in path.absolute().relative_to(near).parts: os.path.lexists(near/part)
-        if long := [p for p in path.parts if len(os.fsencode(p)) > 255]: raise DdnbError(f"{long[0][:40]}... is too long for a name; choose a shorter one")
+        if long := [p for p in path.parts if len(os.fsencode(p)) > 255]:
+            raise DdnbError(f"{long[0][:40]}... is too long for a name; choose a shorter one")
         if not folder: path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 # %% ../nbs/00_foundations/01_files.ipynb #9c84fbf7
 @lru_cache
 def _stand_in(wanted, why):
-    warnings.warn(f"the cache {wanted} cannot be written ({why}): what this run trains is not kept", DataWarning, stacklevel=3)
+    warnings.warn(
+        f"the cache {wanted} cannot be written ({why}): what this run trains is not kept", DataWarning, stacklevel=3
+    )
     folder = tempfile.mkdtemp(prefix='ddnb-cache-')
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -240,7 +252,8 @@ def cache_folder()->Path:
 
 # %% ../nbs/00_foundations/01_files.ipynb #2c1f3e6c
 BEAT, STALE = 15., 60.      # seconds between two heartbeats, and of silence after which a lock counts for nothing
-def _me(): return json.dumps(dict(process=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')))
+def _me():
+    return json.dumps(dict(process=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')))
 def _os_lock(fd):
     "BlockingIOError: another has it; any other OSError: this disk has no locks"
     try: import fcntl
@@ -262,7 +275,11 @@ class Lock:
         "Who has it"
         try: d = json.loads(read_regular(self.path, 1000))
         except (DdnbError, ValueError): d = {}
-        return f"process {d.get('process', '?')} on {d.get('host', '?')} since {d.get('since', '?')}" if isinstance(d, dict) else 'another process'
+        return (
+            f"process {d.get('process', '?')} on {d.get('host', '?')} since {d.get('since', '?')}"
+            if isinstance(d, dict)
+            else 'another process'
+        )
 
     def mine(self)->bool:
         "Does this very process have it, through another object?"
@@ -273,7 +290,10 @@ class Lock:
     )->Lock:
         "Have the lock"
         while not (self.fd or self.alive or self._try()):
-            if not wait: raise DdnbError(f"{self.what} is being worked on by {self.holder()}; wait until it ends, or choose another folder")
+            if not wait:
+                raise DdnbError(
+                    f"{self.what} is being worked on by {self.holder()}; wait until it ends, or choose another folder"
+                )
             time.sleep(.05)
         return self
     __enter__ = take
@@ -289,7 +309,8 @@ def _try(self:Lock):
         except FileNotFoundError: return False          # the folder went just now
         try:
             _os_lock(fd)
-            if not (os.path.exists(self.path) and os.path.samestat(os.fstat(fd), os.stat(self.path))): raise BlockingIOError
+            if not (os.path.exists(self.path) and os.path.samestat(os.fstat(fd), os.stat(self.path))):
+                raise BlockingIOError
             os.truncate(fd, 0)
             os.write(fd, _me().encode())
             self.fd = fd

@@ -35,12 +35,21 @@ class ConvNet(nn.Module):
         in_chans:int=3,
         depth:int=3,
         width:int=128,          # channels of every block
-        first_padding:int=1,    # of the first convolution; DC's code has 3 for grey pictures of 28 pixels, which makes them 32
+        first_padding:int=1,    # of the first convolution; DC's code: 3 for grey pictures of 28 pixels, now 32
     ):
         super().__init__()
         left = (img_size + 2*(first_padding-1))//2**depth
-        if left < 1: raise DdnbError(f"a ConvNet of depth {depth} needs images of at least {2**depth} pixels, not {img_size}")
-        blocks = [[nn.Conv2d(width if d else in_chans, width, 3, padding=1 if d else first_padding), instance_norm(width), nn.ReLU(), nn.AvgPool2d(2)] for d in range(depth)]
+        if left < 1:
+            raise DdnbError(f"a ConvNet of depth {depth} needs images of at least {2**depth} pixels, not {img_size}")
+        blocks = [
+            [
+                nn.Conv2d(width if d else in_chans, width, 3, padding=1 if d else first_padding),
+                instance_norm(width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+            for d in range(depth)
+        ]
         self.features = nn.Sequential(*sum(blocks, []))
         self.classifier = nn.Linear(width*left**2, num_classes)
 
@@ -57,7 +66,9 @@ class _Block(nn.Module):
         self.pool = nn.Sequential(*pool)
         self.conv2, self.bn2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False), instance_norm(cout)
         plain = stride == 1 and cin == cout
-        self.downsample = None if plain else nn.Sequential(nn.Conv2d(cin, cout, 1, s, bias=False), *pool, instance_norm(cout))
+        self.downsample = (
+            None if plain else nn.Sequential(nn.Conv2d(cin, cout, 1, s, bias=False), *pool, instance_norm(cout))
+        )
 
     def forward(self, x):
         y = self.pool(self.bn1(self.conv1(x)).relu())
@@ -87,7 +98,9 @@ class ResNet(nn.Module):
         stages, cin = [], width
         for k,n in enumerate(layers):
             c = width*2**k
-            stages.append(nn.Sequential(*[_Block(cin if b == 0 else c, c, 2 if k and b == 0 else 1, avg) for b in range(n)]))
+            stages.append(
+                nn.Sequential(*[_Block(cin if b == 0 else c, c, 2 if k and b == 0 else 1, avg) for b in range(n)])
+            )
             cin = c
         self.stages, self.fc = nn.Sequential(*stages), nn.Linear(cin, num_classes)
         for m in self.modules():
@@ -129,7 +142,10 @@ class _Attention(nn.Module):
     def __init__(self, dim, heads, drop, dim_head=64):
         super().__init__()
         self.heads, inner = heads, heads*dim_head
-        self.to_qkv, self.to_out = nn.Linear(dim, 3*inner, bias=False), nn.Sequential(nn.Linear(inner, dim), nn.Dropout(drop))
+        self.to_qkv, self.to_out = (
+            nn.Linear(dim, 3 * inner, bias=False),
+            nn.Sequential(nn.Linear(inner, dim), nn.Dropout(drop)),
+        )
 
     def forward(self, x):
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))
@@ -146,16 +162,27 @@ class ViT(nn.Module):
         norm:bool=False,        # layer norm before attention, MLP and head
     ):
         super().__init__()
-        if img_size % patch: raise DdnbError(f"a ViT of patch {patch} needs an image size that is a multiple of it, not {img_size}")
+        if img_size % patch:
+            raise DdnbError(f"a ViT of patch {patch} needs an image size that is a multiple of it, not {img_size}")
         self.patch, n = patch, (img_size//patch)**2
         self.pos, self.cls = nn.Parameter(torch.randn(1, n+1, dim)), nn.Parameter(torch.randn(1, 1, dim))
         self.embed_patch, self.drop = nn.Linear(in_chans*patch**2, dim), nn.Dropout(drop)
-        block = lambda: nn.ModuleList([_Attention(dim, heads, drop, dim_head), nn.Sequential(nn.Linear(dim, mlp), nn.GELU(), nn.Dropout(drop), nn.Linear(mlp, dim), nn.Dropout(drop))])
+        block = lambda: nn.ModuleList(
+            [
+                _Attention(dim, heads, drop, dim_head),
+                nn.Sequential(nn.Linear(dim, mlp), nn.GELU(), nn.Dropout(drop), nn.Linear(mlp, dim), nn.Dropout(drop)),
+            ]
+        )
         self.blocks, self.head = nn.ModuleList([block() for _ in range(depth)]), nn.Linear(dim, num_classes)
-        self.norms = nn.ModuleList([nn.LayerNorm(dim) for _ in range(2*depth+1)]) if norm else [nn.Identity()]*(2*depth+1)
+        self.norms = (
+            nn.ModuleList([nn.LayerNorm(dim) for _ in range(2 * depth + 1)])
+            if norm
+            else [nn.Identity()] * (2 * depth + 1)
+        )
 
     def embed(self, x:Tensor)->Tensor:
-        p = self.patch; b, c, h, w = x.shape
+        p = self.patch
+        b, c, h, w = x.shape
         x = x.view(b, c, h//p, p, w//p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p*p*c)
         x = self.drop(torch.cat([self.cls.expand(b, -1, -1), self.embed_patch(x)], 1) + self.pos)
         for (attn, ff), before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
@@ -167,45 +194,67 @@ class ViT(nn.Module):
 # %% ../nbs/00_foundations/03_nets.ipynb #bb9f5d7c
 def _build(cls, pretrained, kw, **fixed):
     if pretrained: raise DdnbError(f"there are no pretrained weights for {fixed.pop('name')}")
-    extra = {k: v for k,v in kw.items() if k not in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir') and v is not None}
+    extra = {
+        k: v
+        for k, v in kw.items()
+        if k not in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir') and v is not None
+    }
     return cls(**{k: v for k,v in fixed.items() if k != 'name'} | extra)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #db08a842
 @register_model
 def convnet3(pretrained:bool=False, **kw)->ConvNet:
-    "ConvNet-3: three blocks, for 32 pixels"; return _build(ConvNet, pretrained, kw, name='convnet3', depth=3)
+    "ConvNet-3: three blocks, for 32 pixels"
+
+    return _build(ConvNet, pretrained, kw, name='convnet3', depth=3)
 @register_model
 def convnet4(pretrained:bool=False, **kw)->ConvNet:
-    "ConvNet-4: four blocks, for 64 pixels"; return _build(ConvNet, pretrained, kw, name='convnet4', depth=4, img_size=64)
+    "ConvNet-4: four blocks, for 64 pixels"
+
+    return _build(ConvNet, pretrained, kw, name='convnet4', depth=4, img_size=64)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #4acba153
 @register_model
 def convnet5(pretrained:bool=False, **kw)->ConvNet:
-    "ConvNet-5: five blocks, for 128 pixels"; return _build(ConvNet, pretrained, kw, name='convnet5', depth=5, img_size=128)
+    "ConvNet-5: five blocks, for 128 pixels"
+
+    return _build(ConvNet, pretrained, kw, name='convnet5', depth=5, img_size=128)
 @register_model
 def convnet6(pretrained:bool=False, **kw)->ConvNet:
-    "ConvNet-6: six blocks, for 224 or 256 pixels"; return _build(ConvNet, pretrained, kw, name='convnet6', depth=6, img_size=224)
+    "ConvNet-6: six blocks, for 224 or 256 pixels"
+
+    return _build(ConvNet, pretrained, kw, name='convnet6', depth=6, img_size=224)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #11f9c8b2
 @register_model
 def resnetap10(pretrained:bool=False, **kw)->ResNet:
-    "ResNetAP-10: one block a stage, average pooling in place of stride"; return _build(ResNet, pretrained, kw, name='resnetap10', layers=(1,1,1,1), avg=True)
+    "ResNetAP-10: one block a stage, average pooling in place of stride"
+
+    return _build(ResNet, pretrained, kw, name='resnetap10', layers=(1, 1, 1, 1), avg=True)
 @register_model
 def resnet18_in(pretrained:bool=False, **kw)->ResNet:
-    "ResNet-18: two blocks a stage, instance norm"; return _build(ResNet, pretrained, kw, name='resnet18_in')
+    "ResNet-18: two blocks a stage, instance norm"
+
+    return _build(ResNet, pretrained, kw, name='resnet18_in')
 
 # %% ../nbs/00_foundations/03_nets.ipynb #d24545eb
 @register_model
 def resnet18_cifar_in(pretrained:bool=False, **kw)->ResNet:
-    "ResNet-18 with the 3x3 stem for small pictures, whatever the size"; return _build(ResNet, pretrained, kw | dict(img_size=32), name='resnet18_cifar_in')
+    "ResNet-18 with the 3x3 stem for small pictures, whatever the size"
+
+    return _build(ResNet, pretrained, kw | dict(img_size=32), name='resnet18_cifar_in')
 @register_model
 def alexnet_dc(pretrained:bool=False, **kw)->AlexNet:
-    "Dataset Condensation's AlexNet"; return _build(AlexNet, pretrained, kw, name='alexnet_dc')
+    "Dataset Condensation's AlexNet"
+
+    return _build(AlexNet, pretrained, kw, name='alexnet_dc')
 
 # %% ../nbs/00_foundations/03_nets.ipynb #08284954
 @register_model
 def vgg11_in(pretrained:bool=False, **kw)->VGG11:
-    "VGG11 with instance norm"; return _build(VGG11, pretrained, kw, name='vgg11_in')
+    "VGG11 with instance norm"
+
+    return _build(VGG11, pretrained, kw, name='vgg11_in')
 @register_model
 def vit_glad(pretrained:bool=False, **kw)->ViT:
     "GLaD's ViT: patches of 16 and ten blocks without layer norm; up to 64 pixels patches of 4 and six blocks with it"
@@ -233,37 +282,73 @@ class ResNetA(nn.Module):
     ):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        stage = lambda cin, cout: nn.Sequential(*[_OptionA(cin if b == 0 else cout, cout, 2 if b == 0 and cin != cout else 1) for b in range(n)])
-        self.layer1, self.layer2, self.layer3, self.linear = stage(16, 16), stage(16, 32), stage(32, 64), nn.Linear(64, num_classes)
+        stage = lambda cin, cout: nn.Sequential(
+            *[_OptionA(cin if b == 0 else cout, cout, 2 if b == 0 and cin != cout else 1) for b in range(n)]
+        )
+        self.layer1, self.layer2, self.layer3, self.linear = (
+            stage(16, 16),
+            stage(16, 32),
+            stage(32, 64),
+            nn.Linear(64, num_classes),
+        )
         for m in self.modules():
             if isinstance(m, (nn.Conv2d, nn.Linear)): nn.init.kaiming_normal_(m.weight)
 
-    def embed(self, x:Tensor)->Tensor: return self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(x)).relu()))).mean((2, 3))
+    def embed(self, x: Tensor) -> Tensor:
+        return self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(x)).relu()))).mean((2, 3))
     def forward(self, x:Tensor)->Tensor: return self.linear(self.embed(x))
 
 # %% ../nbs/00_foundations/03_nets.ipynb #613cb058
 @register_model
 def resnet20_cifar(pretrained:bool=False, **kw)->ResNetA:
-    "ResNet-20 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet20_cifar', n=3)
+    "ResNet-20 for 32 pixels"
+
+    return _build(ResNetA, pretrained, kw, name='resnet20_cifar', n=3)
 @register_model
 def resnet32_cifar(pretrained:bool=False, **kw)->ResNetA:
-    "ResNet-32 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet32_cifar', n=5)
+    "ResNet-32 for 32 pixels"
+
+    return _build(ResNetA, pretrained, kw, name='resnet32_cifar', n=5)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #65d07906
 @register_model
 def resnet56_cifar(pretrained:bool=False, **kw)->ResNetA:
-    "ResNet-56 for 32 pixels"; return _build(ResNetA, pretrained, kw, name='resnet56_cifar', n=9)
+    "ResNet-56 for 32 pixels"
+
+    return _build(ResNetA, pretrained, kw, name='resnet56_cifar', n=9)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #3455978e
 @register_model
 def resnet18_cifar(pretrained:bool=False, **kw)->nn.Module:
     "ResNet-18 with batch norm, a 3x3 stem and no first pooling"
-    net = _build(timm.models.resnet.ResNet, pretrained, {k: v for k,v in kw.items() if k != 'img_size'}, name='resnet18_cifar', block=timm.models.resnet.BasicBlock, layers=[2,2,2,2])
+    net = _build(
+        timm.models.resnet.ResNet,
+        pretrained,
+        {k: v for k, v in kw.items() if k != 'img_size'},
+        name='resnet18_cifar',
+        block=timm.models.resnet.BasicBlock,
+        layers=[2, 2, 2, 2],
+    )
     net.conv1, net.maxpool = nn.Conv2d(net.conv1.in_channels, 64, 3, 1, 1, bias=False), nn.Identity()
     return net
 
 # %% ../nbs/00_foundations/03_nets.ipynb #25465454
-_OURS = ('convnet3', 'convnet4', 'convnet5', 'convnet6', 'resnetap10', 'resnet18_in', 'resnet18_cifar_in', 'alexnet_dc', 'vgg11_in', 'vit_glad', 'resnet18_cifar', 'resnet20_cifar', 'resnet32_cifar', 'resnet56_cifar')
+_OURS = (
+    'convnet3',
+    'convnet4',
+    'convnet5',
+    'convnet6',
+    'resnetap10',
+    'resnet18_in',
+    'resnet18_cifar_in',
+    'alexnet_dc',
+    'vgg11_in',
+    'vit_glad',
+    'resnet18_cifar',
+    'resnet20_cifar',
+    'resnet32_cifar',
+    'resnet56_cifar',
+)
 
 # %% ../nbs/00_foundations/03_nets.ipynb #4b1dbbcd
 def make_net(
@@ -279,4 +364,8 @@ def make_net(
     if arch in _OURS: kw = dict(img_size=img_size, **kw)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'net', arch).initial_seed())
-        return torchvision.models.get_model(arch, num_classes=num_classes, **kw) if arch in more else timm.create_model(arch, num_classes=num_classes, **kw)
+        return (
+            torchvision.models.get_model(arch, num_classes=num_classes, **kw)
+            if arch in more
+            else timm.create_model(arch, num_classes=num_classes, **kw)
+        )

@@ -52,7 +52,8 @@ def read_weights(
         raise DdnbError(f"{path} is no readable {kind} ({type(e).__name__}); nothing else is opened") from None
 
 # %% ../../nbs/04_classifiers/03_checkpoints.ipynb #91978f6f
-def _holds_tensors(d): return any(isinstance(v, Tensor) and v.dim() for v in d.values()) and all(isinstance(k, str) for k in d)
+def _holds_tensors(d):
+    return any(isinstance(v, Tensor) and v.dim() for v in d.values()) and all(isinstance(k, str) for k in d)
 def _dictionaries(d, path=''):
     "Every dictionary of named tensors, with the keys that lead to it"
     if isinstance(d, nn.Module): d = d.state_dict()

@@ -29,7 +29,10 @@ def _embed(net, x):
     "Features before the head, of our networks or of timm's"
     if hasattr(net, 'embed'): return net.embed(x)
     if hasattr(net, 'forward_head'): return net.forward_head(net.forward_features(x), pre_logits=True)
-    raise DdnbError(f"features: {type(net).__name__} has neither embed nor forward_features; give one of ddnb.nets or timm, or \"pixels\"")
+    raise DdnbError(
+        f"features: {type(net).__name__} has neither embed nor forward_features; give one of ddnb.nets or timm, or "
+        f"\"pixels\""
+    )
 
 # %% ../../nbs/04_classifiers/00_features.ipynb #8fb61674
 @torch.no_grad()
@@ -61,6 +64,12 @@ def name_features(
 )->str:                         # for the manifest
     "How a manifest names the features"
     if features == 'pixels': return 'pixels'
-    if not isinstance(features, nn.Module): raise DdnbError(f"features must be \"pixels\" or a network, not {features!r}")
-    h = hashlib.sha256(b''.join(v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() for v in features.state_dict().values()))
+    if not isinstance(features, nn.Module):
+        raise DdnbError(f"features must be \"pixels\" or a network, not {features!r}")
+    h = hashlib.sha256(
+        b''.join(
+            v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            for v in features.state_dict().values()
+        )
+    )
     return f'{type(features).__name__} {h.hexdigest()[:16]}'

@@ -92,7 +92,12 @@ def kl_loss(
     temperature:float=1.0,  # T, of both
 )->Tensor:
     "KL(softmax(target/T) || softmax(logits/T)), mean over the batch"
-    return F.kl_div(F.log_softmax(logits/temperature, 1), F.log_softmax(target/temperature, 1), reduction='batchmean', log_target=True)
+    return F.kl_div(
+        F.log_softmax(logits / temperature, 1),
+        F.log_softmax(target / temperature, 1),
+        reduction='batchmean',
+        log_target=True,
+    )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #f7d45706
 def mixed_loss(
@@ -128,12 +133,15 @@ def predictions(
     part:Split,             # images
     stats:tuple,            # mean and standard deviation
     idx:Tensor|None=None,   # which images; None: all
-    chunk:int=100,          # images at a time; small ones stay in a CPU's cache, five hundred take more than twice as long
+    chunk:int=100,          # images at a time; a hundred small ones stay in a CPU's cache
 )->Tensor:                  # (n,) labels
     "The classes that a network sees"
-    net.eval(); device = next(net.parameters()).device
+    net.eval()
+    device = next(net.parameters()).device
     idx = torch.arange(len(part)) if idx is None else idx
-    return torch.cat([net(normalise(to_float(part.batch(i).to(device)), stats)).argmax(1).cpu() for i in idx.split(chunk)])
+    return torch.cat(
+        [net(normalise(to_float(part.batch(i).to(device)), stats)).argmax(1).cpu() for i in idx.split(chunk)]
+    )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #8c67c8c6
 def accuracy(
@@ -177,7 +185,8 @@ class TestDuring(Callback):
     ): self.part, self.stats, self.r, self.idx = part, stats, r, fixed_part(len(part), most)
 
     def net(self): return self.learn.average.avg if hasattr(self.learn, 'average') else self.learn.model
-    def before_fit(self): self.history, self.best, self.at = [], (-1., None), set(test_epochs(self.r, self.learn.n_epoch))
+    def before_fit(self):
+        self.history, self.best, self.at = [], (-1.0, None), set(test_epochs(self.r, self.learn.n_epoch))
     def before_validate(self): raise CancelValidException()
     def after_epoch(self):
         if self.epoch+1 not in self.at: return
@@ -199,7 +208,8 @@ class Zoomed:
             self.big = Split(part.labels, side, images=F.interpolate(x, size=side, mode='bilinear', antialias=True))
     def __len__(self): return len(self.labels)
     def batch(self, idx:Tensor)->Tensor:
-        x = self.big.batch(idx); m = (x.shape[-1]-self.size)//2
+        x = self.big.batch(idx)
+        m = (x.shape[-1] - self.size) // 2
         return x[..., m:m+self.size, m:m+self.size]
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #33ec8744
@@ -208,14 +218,16 @@ class Schedule(Callback):
     def __init__(self, r:Recipe): self.r = r
     def before_epoch(self):
         f = lr_factor(self.r, self.epoch, self.n_epoch)
-        if self.r.schedule == 'dc' and self.epoch and f < lr_factor(self.r, self.epoch-1, self.n_epoch): self.learn.opt.opt.state.clear()
+        if self.r.schedule == 'dc' and self.epoch and f < lr_factor(self.r, self.epoch - 1, self.n_epoch):
+            self.learn.opt.opt.state.clear()
         self.learn.opt.set_hypers(lr=self.r.lr*f)
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #f893f4e1
 class Average(Callback):
     "Exponential average of the weights, which is what gets tested"
     def __init__(self, decay:float): self.decay = decay
-    def before_fit(self): self.avg = AveragedModel(self.learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay)).eval()
+    def before_fit(self):
+        self.avg = AveragedModel(self.learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay)).eval()
     def after_batch(self): self.avg.update_parameters(self.learn.model)
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #a2872f75
@@ -224,9 +236,11 @@ class Autocast(Callback):
     order = 10
     def __init__(self, dtype:torch.dtype): self.dtype = dtype
     def before_batch(self):
-        self.ctx = torch.autocast(self.learn.xb[0].device.type, self.dtype); self.ctx.__enter__()
+        self.ctx = torch.autocast(self.learn.xb[0].device.type, self.dtype)
+        self.ctx.__enter__()
     def after_pred(self):
-        self.ctx.__exit__(None, None, None); self.learn.pred = self.learn.pred.float()
+        self.ctx.__exit__(None, None, None)
+        self.learn.pred = self.learn.pred.float()
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #c4cf4b89
 class DoubleForward(Callback):
@@ -243,8 +257,12 @@ def make_optimizer(
 )->OptimWrapper:
     "The recipe's optimiser, wrapped for fastai"
     params = list(params)
-    if r.optimizer == 'sgd': return OptimWrapper(opt=torch.optim.SGD(params, r.lr, momentum=r.momentum, weight_decay=r.weight_decay))
-    groups = [dict(params=[p for p in params if p.dim() > plain], weight_decay=r.weight_decay), dict(params=[p for p in params if p.dim() <= plain], weight_decay=0.)]
+    if r.optimizer == 'sgd':
+        return OptimWrapper(opt=torch.optim.SGD(params, r.lr, momentum=r.momentum, weight_decay=r.weight_decay))
+    groups = [
+        dict(params=[p for p in params if p.dim() > plain], weight_decay=r.weight_decay),
+        dict(params=[p for p in params if p.dim() <= plain], weight_decay=0.0),
+    ]
     return OptimWrapper(opt=torch.optim.AdamW(groups, r.lr, betas=(0.9, 0.999)))
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #9d2207c7
@@ -255,7 +273,9 @@ def recipe_net(
     seed:int=0,             # of the initial weights
 )->nn.Module:
     "The network asked for; the recipe's arguments belong to the recipe's own network"
-    return make_net(arch or r.arch, len(data.classes), data.size, seed, **(dict(r.net) if arch in (None, r.arch) else {}))
+    return make_net(
+        arch or r.arch, len(data.classes), data.size, seed, **(dict(r.net) if arch in (None, r.arch) else {})
+    )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Judge(Learner):
@@ -263,15 +283,27 @@ class Judge(Learner):
     def _set_device(self, batch): return batch      # made where the network is
     def _call_one(self, event_name):
         if event_name not in self._heard or self._heard[event_name][0] != list(self.cbs):
-            self._heard[event_name] = list(self.cbs), [cb for cb in self.cbs.sorted('order') if event_name == 'after_fit' or hasattr(type(cb), event_name)]
+            self._heard[event_name] = (
+                list(self.cbs),
+                [cb for cb in self.cbs.sorted('order') if event_name == 'after_fit' or hasattr(type(cb), event_name)],
+            )
         for cb in self._heard[event_name][1]: cb(event_name)
     @property
     def _heard(self): return self.__dict__.setdefault('_events', {})
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #0cd8d183
 def _callbacks(data, r, g, teacher, stored):
-    if r.labels == 'teacher' and teacher is None: raise DdnbError(f"the protocol {r.name!r} needs a teacher; give teacher= (--teacher), a network's name to train one on {data.name}, or a file")
-    cbs = [TrainEvalCallback(), Augment(r, data.stats, g), Schedule(r), TestDuring(data.test if r.zoom == 1 else Zoomed(data.test, r.zoom), data.stats, r)]
+    if r.labels == 'teacher' and teacher is None:
+        raise DdnbError(
+            f"the protocol {r.name!r} needs a teacher; give teacher= (--teacher), a network's name to train one on "
+            f"{data.name}, or a file"
+        )
+    cbs = [
+        TrainEvalCallback(),
+        Augment(r, data.stats, g),
+        Schedule(r),
+        TestDuring(data.test if r.zoom == 1 else Zoomed(data.test, r.zoom), data.stats, r),
+    ]
     if r.labels == 'teacher': cbs.append(AskTeacher(teacher))
     if stored is not None: cbs.append(Replay(stored))
     if r.ema: cbs.append(Average(r.ema))
@@ -281,7 +313,7 @@ def _callbacks(data, r, g, teacher, stored):
 # %% ../../nbs/04_classifiers/02_learner.ipynb #3956a915
 def judge(
     images:Tensor,              # (N, 3, H, W) uint8, or float in [0, 1]
-    labels:Tensor,              # (N,) labels of the data; (N, classes) or (N, epochs, classes) logits where the recipe's are stored
+    labels:Tensor,              # (N,) labels; (N, classes) or (N, epochs, classes) logits where the recipe's are stored
     data:ImageData,             # test images and statistics
     r:Recipe,
     arch:str|None=None,         # None: the recipe's
@@ -297,12 +329,21 @@ def judge(
     loader = TensorLoader(images, y, r.batch_size, g)
     dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
     loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
-    return Judge(dls, recipe_net(data, r, arch, seed).to(device), loss, opt_func=lambda p, lr: make_optimizer(r, p), lr=r.lr, cbs=_callbacks(data, r, g, teacher, stored),
-                   wd_bn_bias=True, default_cbs=False)
+    return Judge(
+        dls,
+        recipe_net(data, r, arch, seed).to(device),
+        loss,
+        opt_func=lambda p, lr: make_optimizer(r, p),
+        lr=r.lr,
+        cbs=_callbacks(data, r, g, teacher, stored),
+        wd_bn_bias=True,
+        default_cbs=False,
+    )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #787bdf7b
 def train_judge(
-    images:Tensor, labels:Tensor, data:ImageData, r:Recipe, arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
+    images:Tensor, labels:Tensor, data:ImageData, r:Recipe,     # see the learner above
+    arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
     look=None,                  # called with the last network's predictions of the whole test set
     **kw,                       # `teacher`, `order_seed`: see `judge`
 )->dict:                        # last, best (percent, whole test set), best_epoch, history, seconds, seed
@@ -312,8 +353,10 @@ def train_judge(
         torch.manual_seed(rng(seed, 'dropout').initial_seed())
         learn = judge(images, labels, data, r, arch, seed, device, **kw)
         with learn.no_logging(): learn.fit(r.epochs)
-    test = learn.test_during; net = test.net()
-    pred = predictions(net, test.part, data.stats); last = 100*(pred == test.part.labels).float().mean().item()
+    test = learn.test_during
+    net = test.net()
+    pred = predictions(net, test.part, data.stats)
+    last = 100 * (pred == test.part.labels).float().mean().item()
     if look: look(pred)
     at = max(test.history, key=lambda h: h[1])[0]
     net.load_state_dict(test.best[1])

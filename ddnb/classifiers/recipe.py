@@ -35,7 +35,9 @@ class Recipe:
     cutmix:float=1.0                # Beta parameter of CutMix, on every batch; 0: none
     labels:str='hard'               # "hard"; "teacher": asked for every batch; "stored": the set's soft labels
     temperature:float=1.0           # of both sides, with soft labels
-    double_forward:bool=False       # a second pass without gradient before every step, which moves batch norm's statistics twice
+    double_forward: bool = (
+        False  # a second pass without gradient before every step, which moves batch norm's statistics twice
+    )
     ema:float=0.                    # decay of the averaged weights that are tested; 0: the weights themselves
     precision:str='float32'         # of the forward pass; "bfloat16" is faster where the processor has it
     evals:int=100                   # tests during training, evenly spread
@@ -63,7 +65,8 @@ def lr_factor(
     epochs:int|None=None,   # in all; None: the recipe's
 )->float:
     "What the learning rate is multiplied by in an epoch"
-    n = epochs or r.epochs; half = n//2
+    n = epochs or r.epochs
+    half = n // 2
     if r.schedule == 'step': return r.gamma**sum(epoch >= int(m*n + 1e-6) for m in r.milestones)
     if r.schedule == 'dc': return 0.1 if epoch > (n-1)//2+1 else 1.
     if r.schedule == 'half_cosine': return (1+math.cos(math.pi*epoch/(2*n)))/2

@@ -42,7 +42,12 @@ def open_selector(
     cols = columns(t, data)
     t.net.to(get_device(device))
     idx = torch.linspace(0, len(part)-1, min(500, len(part))).long()
-    check_order(probabilities(t, part.batch(idx))[:,cols].argmax(1), part.labels[idx], data.classes, f"the selector {t.info.get('arch', '')}")
+    check_order(
+        probabilities(t, part.batch(idx))[:, cols].argmax(1),
+        part.labels[idx],
+        data.classes,
+        f"the selector {t.info.get('arch', '')}",
+    )
     return t
 
 # %% ../../nbs/04_classifiers/05_selectors.ipynb #d7ccba7f

@@ -85,7 +85,9 @@ class Teacher:
         return x if x.shape[-1] == self.size else F.interpolate(x, size=(self.size,)*2, mode='bilinear', antialias=True)
     def __repr__(self):
         accuracy = self.info.get('accuracy')
-        return f"Teacher({self.info.get('arch')}: {len(self.classes)} classes, {self.size}x{self.size}" + (f", {accuracy:.1f}%)" if accuracy else ')')
+        return f"Teacher({self.info.get('arch')}: {len(self.classes)} classes, {self.size}x{self.size}" + (
+            f", {accuracy:.1f}%)" if accuracy else ')'
+        )
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #9eaeba62
 def columns(
@@ -96,7 +98,11 @@ def columns(
     who = f"the teacher {teacher.info.get('arch', '')}"
     found = find_classes(data.classes, teacher.classes, who)
     lost = [c.name for c,f in zip(data.classes, found) if f is None]
-    if lost: raise DdnbError(f"{who} with {len(teacher.classes)} outputs does not know {lost[0]!r} ({len(lost)} of the {len(data.classes)} classes of {data.name}); choose one trained on {data.name}")
+    if lost:
+        raise DdnbError(
+            f"{who} with {len(teacher.classes)} outputs does not know {lost[0]!r} ({len(lost)} of the "
+            f"{len(data.classes)} classes of {data.name}); choose one trained on {data.name}"
+        )
     return torch.tensor(found)
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #e6a001c1
@@ -121,7 +127,10 @@ def check_teacher(
     answers = [teacher(to_float(part.batch(i)).to(device)).cpu() for i in idx.split(100)]
     acc = check_order(torch.cat(answers)[:,cols].argmax(1), part.labels[idx], data.classes, who)
     if acc >= chance(len(data.classes), len(idx)): return acc
-    raise DdnbError(f"{who} is right on {acc:.0f}% of {len(idx)} images of {data.name}, near chance; its weights, normalisation or classes are not this data's")
+    raise DdnbError(
+        f"{who} is right on {acc:.0f}% of {len(idx)} images of {data.name}, near chance; its weights, normalisation "
+        f"or classes are not this data's"
+    )
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #a29feb98
 def bind(
@@ -146,7 +155,18 @@ def teacher_recipe(
     "How teachers are trained here: SGD 0.05, batches of 128, cosine; 60 epochs of at most 50,000 images, 20 above"
     small = dict(net=(('width', 32),), epochs=8, flip=0.) if data.name == 'digits' and arch == 'convnet3' else {}
     epochs = 60 if len(data.train) <= 50_000 else 20
-    r = Recipe('teacher', epochs, arch, lr=0.05, schedule='warm_cosine', batch_size=128, jitter=0., lighting=0., cutmix=0., evals=1)
+    r = Recipe(
+        'teacher',
+        epochs,
+        arch,
+        lr=0.05,
+        schedule='warm_cosine',
+        batch_size=128,
+        jitter=0.0,
+        lighting=0.0,
+        cutmix=0.0,
+        evals=1,
+    )
     return replace(r, **small | changes)
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #6b69e341
@@ -175,7 +195,14 @@ def train_teacher(
     with torch.random.fork_rng(devices=[]), learn.no_logging():
         torch.manual_seed(seed)
         learn.fit(r.epochs)
-    info = dict(arch=arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=constants(r), seed=seed, data=data.name)
+    info = dict(
+        arch=arch,
+        net=dict(r.net),
+        accuracy=accuracy(learn.model, part, data.stats),
+        recipe=constants(r),
+        seed=seed,
+        data=data.name,
+    )
     t = Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
     if cache: save_teacher(t, file)
     return t
@@ -193,15 +220,22 @@ def save_teacher(
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #06e0d32c
 CIFAR10 = tuple(map(ClassInfo, 'airplane automobile bird cat deer dog frog horse ship truck'.split()))
 _HASHES = {20: '12fca82f', 32: 'd509ac18', 56: '4bfd9763'}
-RELEASED = {f'resnet{d}-{h}': dict(arch=f'resnet{d}_cifar', classes=list(CIFAR10), stats=IMAGENET_STATS, size=32) for d,h in _HASHES.items()}
+RELEASED = {
+    f'resnet{d}-{h}': dict(arch=f'resnet{d}_cifar', classes=list(CIFAR10), stats=IMAGENET_STATS, size=32)
+    for d, h in _HASHES.items()
+}
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #887f275a
 def class_list(
     path:str|Path,          # a text file: a class a line, in the order of the outputs; WordNet ids may stand first
 )->list[ClassInfo]:
     "A teacher's classes from a text file"
-    try: lines = [l.strip() for l in Path(path).read_text(encoding='utf-8').splitlines() if l.strip()]
-    except (OSError, ValueError) as e: raise DdnbError(f"cannot read the class list {path} ({type(e).__name__}); it is a text file with a class a line") from None
+    try:
+        lines = [l.strip() for l in Path(path).read_text(encoding='utf-8').splitlines() if l.strip()]
+    except (OSError, ValueError) as e:
+        raise DdnbError(
+            f"cannot read the class list {path} ({type(e).__name__}); it is a text file with a class a line"
+        ) from None
     parts = [re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l) for l in lines]
     names = {c.wnid: c.name for c in imagenet_classes()}
     return [ClassInfo(m[2] or names.get(m[1], m[1]), m[1]) for m in parts]
@@ -215,7 +249,10 @@ def _classes_of(state, classes, data_classes, path):
     if data_classes and n == len(data_classes): return data_classes
     if n == 1000: return imagenet_classes()
     if not data_classes: return None
-    raise DdnbError(f"{path} has {n} outputs and the data {len(data_classes)} classes; give the list of its classes, a line each (classes=, --teacher-classes)")
+    raise DdnbError(
+        f"{path} has {n} outputs and the data {len(data_classes)} classes; give the list of its classes, a line each "
+        f"(classes=, --teacher-classes)"
+    )
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #a7c1e2d0
 def _own_head(path):
@@ -226,9 +263,9 @@ def _own_head(path):
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #d89a458c
 def load_weights(
-    path:str|Path,                  # .safetensors of `save_teacher`, or a checkpoint (.pt, .pth, .th, .bin, .safetensors)
+    path:str|Path,                  # of `save_teacher`, or a checkpoint (.pt, .pth, .th, .bin, .safetensors)
     arch:str|None=None,             # network, where the file does not say
-    classes:list[ClassInfo]|str|Path|None=None, # its outputs, where the file does not say; a text file, or None: see above
+    classes:list[ClassInfo]|str|Path|None=None, # its outputs, where the file does not say; a text file, or None
     stats:tuple=IMAGENET_STATS,     # of its input, where the file does not say
     size:int|None=None,             # pixels, where the file does not say; None: 224
     device:str|torch.device|None=None,
@@ -238,9 +275,12 @@ def load_weights(
     said = RELEASED.get(Path(path).stem, {}) | _own_head(path)
     states = state_dicts(read_weights(path))
     arch = said.get('info', {}).get('arch') or said.get('arch') or arch
-    classes = [ClassInfo(*c) for c in said.get('classes', ())] or _classes_of(states[0] if states else None, classes, like and like.classes, path)
+    classes = [ClassInfo(*c) for c in said.get('classes', ())] or _classes_of(
+        states[0] if states else None, classes, like and like.classes, path
+    )
     if not arch: raise DdnbError(f"{path} does not say which network it is; name it (arch=, --teacher-arch)")
-    if not classes: raise DdnbError(f"{path} does not say which classes its outputs are; list them (classes=, --teacher-classes)")
+    if not classes:
+        raise DdnbError(f"{path} does not say which classes its outputs are; list them (classes=, --teacher-classes)")
     own = like is not None and len(classes) == len(like.classes)
     size = said.get('size') or size or (like.size if own else 224)
     net = make_net(arch, len(classes), size, **said.get('info', {}).get('net', {}))
@@ -255,7 +295,10 @@ def _packaged(net, package):
     folder = Path(find_spec(package).submodule_search_locations[0])/'models'
     state = read_weights(next(folder.glob('*.pth')))
     ours = net.state_dict()
-    if [v.shape for v in state.values()] != [v.shape for v in ours.values()]: raise DdnbError(f"the weights in {folder} are not the network's that timm has under this name; mend the installation")
+    if [v.shape for v in state.values()] != [v.shape for v in ours.values()]:
+        raise DdnbError(
+            f"the weights in {folder} are not the network's that timm has under this name; mend the installation"
+        )
     net.load_state_dict(dict(zip(ours, state.values())))
     return net
 
@@ -263,14 +306,22 @@ def _packaged(net, package):
 def _say_download(name, cfg):
     "One line before ImageNet weights are fetched, or why they cannot be"
     host = os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')
-    urls = [f'{host}/{cfg.hf_hub_id}/resolve/main/{f}' for f in ('model.safetensors', 'pytorch_model.bin') if cfg.hf_hub_id] + ([cfg.url] if cfg.url else [])
+    urls = [
+        f'{host}/{cfg.hf_hub_id}/resolve/main/{f}' for f in ('model.safetensors', 'pytorch_model.bin') if cfg.hf_hub_id
+    ] + ([cfg.url] if cfg.url else [])
     why = 'no address is known'
     for url in urls:
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=5) as r: size = int(r.headers.get('Content-Length') or 0)
-            return print(f"ddnb: fetching the ImageNet weights of {name} from {url} ({size/1e6:.0f} MB)", file=sys.stderr)
+            with urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=5) as r:
+                size = int(r.headers.get('Content-Length') or 0)
+            return print(
+                f"ddnb: fetching the ImageNet weights of {name} from {url} ({size / 1e6:.0f} MB)", file=sys.stderr
+            )
         except (OSError, ValueError) as e: why = str(getattr(e, 'reason', e))
-    raise DdnbError(f"the ImageNet weights of {name} are not on this machine and cannot be fetched ({why[:80]}); give a file, or pip install 'ddnb[teachers]' and take pretrained:tf_efficientnet_lite0")
+    raise DdnbError(
+        f"the ImageNet weights of {name} are not on this machine and cannot be fetched ({why[:80]}); give a file, or "
+        f"pip install 'ddnb[teachers]' and take pretrained:tf_efficientnet_lite0"
+    )
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #55f1179f
 def _is_kept(cfg):
@@ -290,17 +341,26 @@ def pretrained(
     kept = timm.list_models(pretrained=True)
     known(name, {*PACKAGED, *kept, *(k.split('.')[0] for k in kept)}, 'pretrained network')
     cfg = timm.models.get_pretrained_cfg(name)
-    if name in PACKAGED and find_spec(PACKAGED[name]): net = _packaged(timm.create_model(name), PACKAGED[name])
+    if name in PACKAGED and find_spec(PACKAGED[name]):
+        net = _packaged(timm.create_model(name), PACKAGED[name])
     else:
-        if not _is_kept(cfg): _say_download(name, cfg)
-        try: net = timm.create_model(name, pretrained=True)
-        except Exception as e: raise DdnbError(f"the ImageNet weights of {name} could not be fetched ({type(e).__name__}); give a file instead") from None
-    if cfg.num_classes != 1000: raise DdnbError(f"{name} has {cfg.num_classes} classes, not ImageNet's thousand; choose another")
-    return Teacher(net.to(get_device(device)).eval(), imagenet_classes(), (cfg.mean, cfg.std), cfg.input_size[-1], dict(arch=name))
+        if not _is_kept(cfg):
+            _say_download(name, cfg)
+        try:
+            net = timm.create_model(name, pretrained=True)
+        except Exception as e:
+            raise DdnbError(
+                f"the ImageNet weights of {name} could not be fetched ({type(e).__name__}); give a file instead"
+            ) from None
+    if cfg.num_classes != 1000:
+        raise DdnbError(f"{name} has {cfg.num_classes} classes, not ImageNet's thousand; choose another")
+    return Teacher(
+        net.to(get_device(device)).eval(), imagenet_classes(), (cfg.mean, cfg.std), cfg.input_size[-1], dict(arch=name)
+    )
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #bbd091c8
 def load_teacher(
-    which:str|Path|Teacher,         # a teacher, a file, a network's name (trained here and cached), or "pretrained:NAME" (ImageNet weights)
+    which:str|Path|Teacher,         # a teacher, a file, a network's name (trained and cached), or "pretrained:NAME"
     data:ImageData,
     device:str|torch.device|None=None,
     **kw,                           # of `load_weights` or `train_teacher`
@@ -308,6 +368,7 @@ def load_teacher(
     "A teacher for a data set"
     if isinstance(which, Teacher): return which
     if Path(which).is_file(): return load_weights(which, device=device, **dict(like=data) | kw)
-    if os.sep in str(which) or Path(which).suffix in ('.pt', '.pth', '.th', '.bin', '.safetensors'): raise DdnbError(f"no teacher file {which}")
+    if os.sep in str(which) or Path(which).suffix in ('.pt', '.pth', '.th', '.bin', '.safetensors'):
+        raise DdnbError(f"no teacher file {which}")
     if str(which).startswith('pretrained:'): return pretrained(str(which).removeprefix('pretrained:'), device)
     return train_teacher(data, str(which), device=device, **kw)

@@ -59,7 +59,8 @@ class ZCA:
             raise DdnbError(f"images of {self.shape[-1]} pixels have {d} numbers each, and a covariance of that side "
                             f"does not fit; whiten at 64 pixels or fewer")
         # which has no double precision
-        dev = torch.device(device or 'cpu'); dev = torch.device('cpu') if dev.type == 'mps' else dev
+        dev = torch.device(device or 'cpu')
+        dev = torch.device('cpu') if dev.type == 'mps' else dev
         mean, cov = _moments(x, dev)
         S, U = torch.linalg.eigh(cov)
         return self._set(mean.cpu(), S.clamp(min=0).cpu(), U.cpu(), data.name if isinstance(data, ImageData) else None)
@@ -120,7 +121,8 @@ def load(cls:ZCA, path:str|Path)->ZCA:
     check_seal(path)
     try:
         with safe_open(path, 'pt') as f: meta, t = f.metadata(), {k: f.get_tensor(k) for k in ('mean', 'S', 'U')}
-        z = cls(float(meta['eps'])); z.shape = tuple(map(int, meta['shape'].split(',')))
+        z = cls(float(meta['eps']))
+        z.shape = tuple(map(int, meta['shape'].split(',')))
     except (OSError, KeyError, TypeError, SafetensorError) as e:
         raise DdnbError(f"{path} holds no ZCA whitening ({e})") from None
     return z._set(t['mean'], t['S'], t['U'], meta['data'] or None)

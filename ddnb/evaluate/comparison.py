@@ -28,7 +28,8 @@ __all__ = ['HEAD', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Compariso
 @dataclass(frozen=True, repr=False)
 class Difference:
     "How far two sets are apart, in points"
-    first:str; second:str
+    first: str
+    second: str
     mean:float                  # first minus second
     half:float|None             # half the width of the interval; None with a single run
     n:int                       # pairs, or the smaller number of runs
@@ -39,10 +40,16 @@ class Difference:
 def sure(self:Difference)->bool: return self.half is not None and abs(self.mean) > self.half
 @patch
 def __repr__(self:Difference):
-    if self.half is None: return f"{self.first} and {self.second} differ by {self.mean:+.1f} points in one run; that is no evidence either way"
+    if self.half is None:
+        return (f"{self.first} and {self.second} differ by {self.mean:+.1f} points in one run; that is no evidence "
+                f"either way")
     span = f"({self.level:.0%} interval {self.mean-self.half:+.1f} to {self.mean+self.half:+.1f}, {self.n} pairs)"
-    if not self.sure: return f"the difference between {self.first} and {self.second}, {self.mean:+.1f} points, is inside the noise {span}"
-    return f"{self.first} is {'above' if self.mean > 0 else 'below'} {self.second} by {abs(self.mean):.1f} points {span}"
+    if not self.sure:
+        return (f"the difference between {self.first} and {self.second}, {self.mean:+.1f} points, is inside the noise "
+                f"{span}")
+    return (
+        f"{self.first} is {'above' if self.mean > 0 else 'below'} {self.second} by {abs(self.mean):.1f} points {span}"
+    )
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #d153b06a
 def difference(
@@ -52,7 +59,8 @@ def difference(
     level:float=0.95,       # of the interval
 )->Difference:
     "Paired difference of last-epoch accuracies with its confidence interval; Welch's where numbers of runs differ"
-    x, y = (np.array([r['last'] for r in s.runs]) for s in (a, b)); n, q = min(len(x), len(y)), (1+level)/2
+    x, y = (np.array([r['last'] for r in s.runs]) for s in (a, b))
+    n, q = min(len(x), len(y)), (1 + level) / 2
     mean = float(x.mean()-y.mean())
     if n < 2: return Difference(*names, mean, None, n, level)
     if len(x) == len(y): return Difference(*names, mean, float(stats.t.ppf(q, n-1)*(x-y).std(ddof=1)/n**.5), n, level)
@@ -73,7 +81,8 @@ class Comparison:
 @patch
 def differences(self:Comparison)->list[Difference]:
     "Every set against the baseline 'random', and each against the one above it"
-    names = list(self.scores); pairs = [(n, 'random') for n in names if n != 'random' and 'random' in names]
+    names = list(self.scores)
+    pairs = [(n, 'random') for n in names if n != 'random' and 'random' in names]
     pairs += [(b, a) for a,b in zip(names, names[1:]) if 'random' not in (a, b)]
     return [difference(self.scores[a], self.scores[b], (a, b)) for a,b in pairs]
 
@@ -81,8 +90,18 @@ def differences(self:Comparison)->list[Difference]:
 @patch
 def rows(self:Comparison)->list[tuple]:
     "A row for each set, after `HEAD`"
-    pm = lambda m, s: f'{m:.1f} ± {s:.1f}'; sd = lambda v: '' if v is None else f'{v:.1f}'
-    one = lambda n, s, sp: (n, pm(s.mean, s.std), pm(*s.best), sd(sp['sets']), sd(sp['trainings']), len(s.runs), f"{self.bits[n]/8192:.2f}" if n in self.bits else '', f'{s.seconds:.0f}')
+    pm = lambda m, s: f'{m:.1f} ± {s:.1f}'
+    sd = lambda v: '' if v is None else f'{v:.1f}'
+    one = lambda n, s, sp: (
+        n,
+        pm(s.mean, s.std),
+        pm(*s.best),
+        sd(sp['sets']),
+        sd(sp['trainings']),
+        len(s.runs),
+        f"{self.bits[n] / 8192:.2f}" if n in self.bits else '',
+        f'{s.seconds:.0f}',
+    )
     return [one(n, s, spread(s)) for n,s in self.scores.items()]
 @patch
 def title(self:Comparison)->str:
@@ -95,10 +114,27 @@ HEAD = ('set', 'last epoch, %', 'best epoch, %', 'sd of sets', 'sd of trainings'
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #2561edb7
 def _text(self):
-    rows = [HEAD, *[tuple(map(str, r)) for r in self.rows()]]; w = [max(map(len, c)) for c in zip(*rows)]
-    return '\n'.join([self.title(), *('  '.join(v.ljust(k) for v,k in zip(r, w)).rstrip() for r in rows), *map(repr, self.differences())])
+    rows = [HEAD, *[tuple(map(str, r)) for r in self.rows()]]
+    w = [max(map(len, c)) for c in zip(*rows)]
+    return '\n'.join(
+        [
+            self.title(),
+            *('  '.join(v.ljust(k) for v, k in zip(r, w)).rstrip() for r in rows),
+            *map(repr, self.differences()),
+        ]
+    )
 def _markdown(self):
-    return '\n'.join([self.title(), '', '| '+' | '.join(HEAD)+' |', '|---'*len(HEAD)+'|', *('| '+' | '.join(map(str, r))+' |' for r in self.rows()), '', *(f'- {d}' for d in self.differences())])
+    return '\n'.join(
+        [
+            self.title(),
+            '',
+            '| ' + ' | '.join(HEAD) + ' |',
+            '|---' * len(HEAD) + '|',
+            *('| ' + ' | '.join(map(str, r)) + ' |' for r in self.rows()),
+            '',
+            *(f'- {d}' for d in self.differences()),
+        ]
+    )
 Comparison.__repr__, Comparison._repr_markdown_ = _text, _markdown
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #9f813236
@@ -107,10 +143,42 @@ def to_csv(
     path:str|Path|None=None,    # where to write it; None: return it only
 )->str:
     "A row for every run, in full precision"
-    buf = io.StringIO(); w = csv.writer(buf, lineterminator='\n')
-    w.writerow(['data', 'ipc', 'protocol', 'arch', 'set', 'set_run', 'seed', 'last', 'best', 'best_epoch', 'bits_per_class', 'seconds'])
+    buf = io.StringIO()
+    w = csv.writer(buf, lineterminator='\n')
+    w.writerow(
+        [
+            'data',
+            'ipc',
+            'protocol',
+            'arch',
+            'set',
+            'set_run',
+            'seed',
+            'last',
+            'best',
+            'best_epoch',
+            'bits_per_class',
+            'seconds',
+        ]
+    )
     for n,s in c.scores.items():
-        for r in s.runs: w.writerow([c.data, c.ipc, s.recipe.name, s.arch, n, r.get('set', 0), r.get('seed', ''), r['last'], r['best'], r.get('best_epoch', ''), c.bits.get(n, ''), r['seconds']])
+        for r in s.runs:
+            w.writerow(
+                [
+                    c.data,
+                    c.ipc,
+                    s.recipe.name,
+                    s.arch,
+                    n,
+                    r.get('set', 0),
+                    r.get('seed', ''),
+                    r['last'],
+                    r['best'],
+                    r.get('best_epoch', ''),
+                    c.bits.get(n, ''),
+                    r['seconds'],
+                ]
+            )
     if path is not None: write_atomic(Path(path), buf.getvalue().encode())
     return buf.getvalue()
 
@@ -119,11 +187,21 @@ def to_latex(
     c:Comparison,
 )->str:
     "A tabular with booktabs rules, the best last-epoch mean in bold"
-    top, safe = max(s.mean for s in c.scores.values()), lambda t: str(t).replace('_', r'\_').replace('%', r'\%').replace('&', r'\&')
+    top, safe = (
+        max(s.mean for s in c.scores.values()),
+        lambda t: str(t).replace('_', r'\_').replace('%', r'\%').replace('&', r'\&'),
+    )
     def row(n, s):
         v = f'{s.mean:.1f} \\pm {s.std:.1f}'
-        return f"{safe(n)} & ${chr(92)+'mathbf{'+v+'}' if s.mean == top else v}$ & ${s.best[0]:.1f} \\pm {s.best[1]:.1f}$ & {len(s.runs)} \\\\"
-    lines = [f'% {c.title()}', r'\begin{tabular}{lccc}', r'\toprule', r'set & last epoch, \% & best epoch, \% & runs \\', r'\midrule']
+        return (f"{safe(n)} & ${chr(92) + 'mathbf{' + v + '}' if s.mean == top else v}$ & ${s.best[0]:.1f} \\pm "
+                f"{s.best[1]:.1f}$ & {len(s.runs)} \\\\")
+    lines = [
+        f'% {c.title()}',
+        r'\begin{tabular}{lccc}',
+        r'\toprule',
+        r'set & last epoch, \% & best epoch, \% & runs \\',
+        r'\midrule',
+    ]
     return '\n'.join([*lines, *(row(n, s) for n,s in c.scores.items()), r'\bottomrule', r'\end{tabular}'])
 Comparison.to_csv, Comparison.to_latex = to_csv, to_latex
 
@@ -132,8 +210,10 @@ BASELINES = ('random', 'herding')
 def _baselines(which, sets, data, ipc, repeats, seed):
     for b in which: known(b, BASELINES, 'baseline')
     found = {}
-    if 'random' in which and 'random' not in sets: found['random'] = [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed+repeats)]
-    if 'herding' in which and 'herding' not in sets: found['herding'] = import_module('ddnb.baselines.herding').distill(data, ipc, progress=False)
+    if 'random' in which and 'random' not in sets:
+        found['random'] = [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed + repeats)]
+    if 'herding' in which and 'herding' not in sets:
+        found['herding'] = import_module('ddnb.baselines.herding').distill(data, ipc, progress=False)
     return found
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c4e8afb4
@@ -146,7 +226,7 @@ def _random_scores(draws, seed, run): return join_scores([run(s, repeats=1, seed
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c639454e
 @checked
 def compare(
-    sets:dict[str,DistilledSet|list[DistilledSet]], # name -> set, or sets of several seeds; all of the same images per class
+    sets:dict[str,DistilledSet|list[DistilledSet]], # name -> set, or sets of several seeds
     data:str|Path|ImageData|None=None,  # whose test images; None: the data of the first set
     protocol:str|Recipe='hard',         # hard, soft, fkd, dc, glad, or a recipe
     arch:str|None=None,                 # network; None: the recipe's
@@ -159,21 +239,36 @@ def compare(
     **changes,                          # constants of the recipe to change
 )->Comparison:
     "Evaluate several sets, with random and herded real images beside them"
-    if not sets or repeats < 1: raise DdnbError("nothing to compare: give at least one set" if not sets else f"repeats must be at least 1, not {repeats}")
-    first = next(iter(sets.values())); first = first if isinstance(first, DistilledSet) else first[0]
+    if not sets or repeats < 1:
+        raise DdnbError(
+            "nothing to compare: give at least one set" if not sets else f"repeats must be at least 1, not {repeats}"
+        )
+    first = next(iter(sets.values()))
+    first = first if isinstance(first, DistilledSet) else first[0]
     data, ipc = data_of(first, data), max(1, round(len(first)/len(first.classes)))
     for n,v in sets.items():
         for s in [v] if isinstance(v, DistilledSet) else v:
-            if (k := max(1, round(len(s)/len(s.classes)))) != ipc: raise DdnbError(f"{n} has {k} images per class and the first set {ipc}; compare sets of one size")
-    if len({s.info.get('space', 'rgb') for v in sets.values() for s in ([v] if isinstance(v, DistilledSet) else v)}) > 1: raise DdnbError("some of these sets are whitened (space zca) and some are not; evaluate them apart")
+            if (k := max(1, round(len(s) / len(s.classes)))) != ipc:
+                raise DdnbError(f"{n} has {k} images per class and the first set {ipc}; compare sets of one size")
+    if (
+        len({s.info.get('space', 'rgb') for v in sets.values() for s in ([v] if isinstance(v, DistilledSet) else v)})
+        > 1
+    ):
+        raise DdnbError("some of these sets are whitened (space zca) and some are not; evaluate them apart")
     r = set_recipe(first, data, protocol, arch, **changes)
     seen = at_size(data, r)
     for v in sets.values():
-        for s in [v] if isinstance(v, DistilledSet) else v: judge_inputs(s, seen, r)                # refuse what does not fit before anything is trained
+        # refuse what does not fit before anything is trained
+        for s in [v] if isinstance(v, DistilledSet) else v: judge_inputs(s, seen, r)
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
-    run = lambda s, **kw: evaluate(s, data, protocol, arch, device=device, progress=progress, teacher=teacher, **changes, **kw)
+    run = lambda s, **kw: evaluate(
+        s, data, protocol, arch, device=device, progress=progress, teacher=teacher, **changes, **kw
+    )
     real = _baselines(baselines, sets, data, ipc, repeats, seed)
-    scores = {n: _random_scores(v, seed, run) if n == 'random' and n in real else _score(v, repeats, seed, run) for n,v in (real | sets).items()}
+    scores = {
+        n: _random_scores(v, seed, run) if n == 'random' and n in real else _score(v, repeats, seed, run)
+        for n, v in (real | sets).items()
+    }
     one = lambda v: v if isinstance(v, DistilledSet) else v[0]
     return Comparison(scores, data.name, ipc, {n: one(v).bits_per_class for n,v in (real | sets).items()})
 
@@ -185,18 +280,38 @@ def plot_curves(
 ):                                  # the axis
     "Accuracy over images per class, or over kB per class, with error bars"
     import matplotlib.pyplot as plt
-    known(over, ('ipc', 'bits'), 'axis'); ax = ax or plt.subplots(figsize=(4.5, 3))[1]
+    known(over, ('ipc', 'bits'), 'axis')
+    ax = ax or plt.subplots(figsize=(4.5, 3))[1]
     for n in dict.fromkeys(n for c in comparisons for n in c.scores):
-        here = sorted((c.ipc if over == 'ipc' else c.bits[n]/8192, c.scores[n].mean, c.scores[n].std) for c in comparisons if n in c.scores and (over == 'ipc' or n in c.bits))
-        ax.errorbar(*zip(*[(x, m) for x,m,_ in here]), yerr=[e for *_,e in here], label=n, marker='o', ms=3, capsize=2, lw=1)
-    ax.set(xscale='log', xlabel='images per class' if over == 'ipc' else 'kB per class', ylabel='test accuracy, %', title=f'{comparisons[0].data}, {next(iter(comparisons[0].scores.values())).arch}')
+        here = sorted(
+            (c.ipc if over == 'ipc' else c.bits[n] / 8192, c.scores[n].mean, c.scores[n].std)
+            for c in comparisons
+            if n in c.scores and (over == 'ipc' or n in c.bits)
+        )
+        ax.errorbar(
+            *zip(*[(x, m) for x, m, _ in here]), yerr=[e for *_, e in here], label=n, marker='o', ms=3, capsize=2, lw=1
+        )
+    ax.set(
+        xscale='log',
+        xlabel='images per class' if over == 'ipc' else 'kB per class',
+        ylabel='test accuracy, %',
+        title=f'{comparisons[0].data}, {next(iter(comparisons[0].scores.values())).arch}',
+    )
     ax.legend(fontsize=7)
     return ax
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #49af0e37
 ACROSS = dict(
     slfd=('glad', {'resnet18_cifar_in': {}, 'vgg11_in': {}, 'alexnet_dc': {}, 'vit_glad': {}}),
-    ruo=('dc', {'resnet18_in': dict(lr=0.02), 'vgg11_in': dict(lr=0.02), 'alexnet_dc': dict(lr=0.02), 'vit_glad': dict(lr=0.02)}),
+    ruo=(
+        'dc',
+        {
+            'resnet18_in': dict(lr=0.02),
+            'vgg11_in': dict(lr=0.02),
+            'alexnet_dc': dict(lr=0.02),
+            'vit_glad': dict(lr=0.02),
+        },
+    ),
 )
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #55a623a4

@@ -50,7 +50,8 @@ def soft_labels(
     "A teacher's logits for every image in every epoch of a recipe"
     out, x = torch.zeros(len(images), r.epochs, len(data.classes), dtype=torch.float16), images.to(get_device(device))
     steps = list(range(r.epochs*-(-len(x)//r.batch_size)))
-    for _,(epoch, pos, batch) in zip(progress_bar(steps, 'labelling', progress), replay(x, r, data.stats, seed)): out[pos.cpu(), epoch] = teacher(batch).half().cpu()
+    for _, (epoch, pos, batch) in zip(progress_bar(steps, 'labelling', progress), replay(x, r, data.stats, seed)):
+        out[pos.cpu(), epoch] = teacher(batch).half().cpu()
     return out
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #7e2633bb
@@ -58,7 +59,9 @@ def _head(s, data, r, seed, t):
     "Manifest of a relabelled set"
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
     options = dict(recipe=constants(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
-    head = dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None)
+    head = dict(
+        method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None
+    )
     kept = dict(space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
     return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
 
@@ -78,7 +81,10 @@ def _written(s, soft, out, head):
     "The relabelled set in a folder, class by class"
     w = SetWriter(out, head, s.classes)
     for c in range(len(s.classes)):
-        if c not in w.done: w.put(c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c])
+        if c not in w.done:
+            w.put(
+                c, s.images[s.labels == c], None if s.latents is None else s.latents[s.labels == c], soft[s.labels == c]
+            )
     return w.close()
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
@@ -95,11 +101,21 @@ def relabel(
 )->DistilledSet:                    # the same images, with `soft_labels` (N, epochs, classes)
     "A set with a teacher's labels for every epoch of the `fkd` protocol (FKD; SRe2L, D4M)"
     r = get_recipe(protocol, data.name, max(1, len(s)//len(s.classes)), len(data.classes), data.size, **changes)
-    if r.labels != 'stored': raise DdnbError(f"the protocol {r.name!r} takes {r.labels} labels; only one with labels='stored' keeps them in the set")
+    if r.labels != 'stored':
+        raise DdnbError(
+            f"the protocol {r.name!r} takes {r.labels} labels; only one with labels='stored' keeps them in the set"
+        )
     t = load_teacher(teacher, data, device)
     images = resize_images(s.images, r.size, s.info.get('space', 'rgb') == 'rgb')
     soft = soft_labels(images, data, bind(t, data, device), r, seed, device, progress)
-    if out is None: return replace(s, soft_labels=soft, info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')), path=None, codes=None)
+    if out is None:
+        return replace(
+            s,
+            soft_labels=soft,
+            info=_head(s, data, r, seed, t) | dict(classes=s.info.get('classes')),
+            path=None,
+            codes=None,
+        )
     return _written(s, soft, out, _head(s, data, r, seed, t))
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #601939ec
@@ -108,8 +124,13 @@ def as_logits(
     num_classes:int,
 )->Tensor:                  # float32 logits (float16 where stored for every epoch)
     "Soft labels as logits, checked"
-    if not torch.isfinite(soft).all(): raise DdnbError(f"{int((~torch.isfinite(soft.flatten(1))).any(1).sum())} of {len(soft)} soft labels are not finite (first: image {int((~torch.isfinite(soft.flatten(1))).any(1).nonzero()[0])}); make the labels again")
-    if soft.shape[-1] != num_classes: raise DdnbError(f"soft labels have {soft.shape[-1]} classes, the data {num_classes}; they belong to other data")
+    if not torch.isfinite(soft).all():
+        raise DdnbError(
+            f"{int((~torch.isfinite(soft.flatten(1))).any(1).sum())} of {len(soft)} soft labels are not finite "
+            f"(first: image {int((~torch.isfinite(soft.flatten(1))).any(1).nonzero()[0])}); make the labels again"
+        )
+    if soft.shape[-1] != num_classes:
+        raise DdnbError(f"soft labels have {soft.shape[-1]} classes, the data {num_classes}; they belong to other data")
     if soft.dim() == 3: return soft
     probabilities = (soft >= 0).all() and ((soft.float().sum(1)-1).abs() < 1e-3).all()
     return soft.float().clamp_min(1e-8).log() if probabilities else soft.float()

@@ -7,7 +7,19 @@ __all__ = ['judge', 'accuracy', 'train_judge', 'predictions', 'augment', 'normal
            'mixed_loss']
 
 # %% ../../nbs/10_evaluate/10_learner.ipynb #6c943a22
-from ..classifiers.learner import judge, accuracy, train_judge, predictions, augment, normalise, to_float, make_optimizer, recipe_net, mixed_loss
+from ..classifiers.learner import judge, accuracy, train_judge, predictions, augment, normalise, to_float
+from ..classifiers.learner import make_optimizer, recipe_net, mixed_loss
 
 # %% ../../nbs/10_evaluate/10_learner.ipynb #270f2dcb
-_all_ = ['judge', 'accuracy', 'train_judge', 'predictions', 'augment', 'normalise', 'to_float', 'make_optimizer', 'recipe_net', 'mixed_loss']
+_all_ = [
+    'judge',
+    'accuracy',
+    'train_judge',
+    'predictions',
+    'augment',
+    'normalise',
+    'to_float',
+    'make_optimizer',
+    'recipe_net',
+    'mixed_loss',
+]

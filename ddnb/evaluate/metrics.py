@@ -25,7 +25,8 @@ def diversity(
 )->Tensor:              # (n,) distances; nan for a single image
     "Distance to the nearest other distilled image of the class (MGD3, section 4.3)"
     if len(z) < 2: return torch.full((len(z),), torch.nan, dtype=z.dtype)
-    d = torch.cdist(z, z, compute_mode='donot_use_mm_for_euclid_dist'); d.fill_diagonal_(torch.inf)
+    d = torch.cdist(z, z, compute_mode='donot_use_mm_for_euclid_dist')
+    d.fill_diagonal_(torch.inf)
     return d.min(1).values
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #b10f98b5
@@ -35,7 +36,11 @@ def representativeness(
     k:int=50,           # neighbours
 )->Tensor:              # (n,) distances; lower is nearer to the data
     "Mean distance to the k nearest real images of the class (MGD3, section 4.3)"
-    return torch.cdist(z, real, compute_mode='donot_use_mm_for_euclid_dist').topk(min(k, len(real)), largest=False).values.mean(1)
+    return (
+        torch.cdist(z, real, compute_mode='donot_use_mm_for_euclid_dist')
+        .topk(min(k, len(real)), largest=False)
+        .values.mean(1)
+    )
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #c81b679c
 def joint_tsne(
@@ -45,7 +50,14 @@ def joint_tsne(
 )->list[Tensor]:            # (n_i, 2) points of each
     "Points of several groups in one t-SNE plane"
     x = torch.cat(parts).double().numpy()
-    with threadpool_limits(1): p = TSNE(n_components=2, learning_rate='auto', init='pca', random_state=seed, perplexity=min(perplexity, (len(x)-1)/3)).fit_transform(x)
+    with threadpool_limits(1):
+        p = TSNE(
+            n_components=2,
+            learning_rate='auto',
+            init='pca',
+            random_state=seed,
+            perplexity=min(perplexity, (len(x) - 1) / 3),
+        ).fit_transform(x)
     return list(torch.from_numpy(p).double().split([len(q) for q in parts]))
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #9619c27f
@@ -93,10 +105,14 @@ def coverage(
     if space not in ('t-SNE', 'features'): raise DdnbError(f"space must be 't-SNE' or 'features', not {space!r}")
     values, points = {n: {} for n in sets}, {n: {} for n in ['real', *sets]}
     for c in range(len(data.classes)) if classes is None else classes:
-        parts = [features(data.train.batch(data.train.of_class(c)[:real])), *(features(s.images[s.labels == c]) for s in sets.values())]
+        parts = [
+            features(data.train.batch(data.train.of_class(c)[:real])),
+            *(features(s.images[s.labels == c]) for s in sets.values()),
+        ]
         parts = joint_tsne(parts, seed) if space == 't-SNE' else [p.double() for p in parts]
         for n,p in zip(points, parts): points[n][c] = p
-        for n,p in zip(sets, parts[1:]): values[n][c] = dict(diversity=diversity(p), representativeness=representativeness(p, parts[0], k))
+        for n, p in zip(sets, parts[1:]):
+            values[n][c] = dict(diversity=diversity(p), representativeness=representativeness(p, parts[0], k))
     return Coverage(values, points, space, data.classes)
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #3eed535a
@@ -108,8 +124,16 @@ def plot_coverage(
     "Real images and sets of one class in the plane (MGD3, figure 5)"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(3.2, 3.2))[1]
-    for n,per in c.points.items(): ax.scatter(*per[label][:,:2].T, s=4 if n == 'real' else 22, c='lightgrey' if n == 'real' else None, label=n, zorder=1 if n == 'real' else 2)
-    ax.set(title=c.classes[label].name, xticks=[], yticks=[]); ax.legend(fontsize=6)
+    for n, per in c.points.items():
+        ax.scatter(
+            *per[label][:, :2].T,
+            s=4 if n == 'real' else 22,
+            c='lightgrey' if n == 'real' else None,
+            label=n,
+            zorder=1 if n == 'real' else 2,
+        )
+    ax.set(title=c.classes[label].name, xticks=[], yticks=[])
+    ax.legend(fontsize=6)
     return ax
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #03b53db9
@@ -120,7 +144,9 @@ def plot_tradeoff(
     "Representativeness (as one minus the scaled value) over diversity, a point for each class and set (MGD3, figure 6)"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(3.2, 3.2))[1]
-    names, d = c.table('diversity'); _, r = c.table('representativeness')
+    names, d = c.table('diversity')
+    _, r = c.table('representativeness')
     for n,x,y in zip(names, d, 1-r): ax.scatter(x, y, s=14, label=n)
-    ax.set(xlabel='diversity', ylabel='1 - representativeness', title=c.space); ax.legend(fontsize=6)
+    ax.set(xlabel='diversity', ylabel='1 - representativeness', title=c.space)
+    ax.legend(fontsize=6)
     return ax

@@ -65,7 +65,8 @@ def lrs_runs(
     w:float=0.5,
 )->tuple[float,float]:      # mean, population standard deviation
     "Label-robust score over runs: mean of the map, not map of the mean"
-    s = [lrs(h, i, w) for h,i in zip(hlrs, iors)]; m = sum(s)/len(s)
+    s = [lrs(h, i, w) for h, i in zip(hlrs, iors)]
+    m = sum(s) / len(s)
     return m, (sum((v-m)**2 for v in s)/len(s))**.5
 
 # %% ../../nbs/10_evaluate/07_ranking.ipynb #305cfe14
@@ -74,7 +75,8 @@ def ranking_row(
     hlr:float, ior:float,   # fractions
 )->str:                     # two lines of CSV: head and values
     "A result as CSV"
-    out = io.StringIO(); w = csv.writer(out, lineterminator='\n')
+    out = io.StringIO()
+    w = csv.writer(out, lineterminator='\n')
     w.writerow(['method', 'dataset', 'ipc', 'hard_label_recovery', 'improvement_over_random', 'lrs'])
     w.writerow([method, dataset, ipc, f'{100*hlr:.2f}', f'{100*ior:.2f}', f'{lrs(hlr, ior):.4f}'])
     return out.getvalue()

@@ -38,10 +38,23 @@ def hard(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Reci
 def _digits(r, data, **small):
     if data != 'digits': return r
     dsa = '_'.join(f for f in r.dsa.split('_') if f not in ('flip', 'color'))
-    return replace(r, name=f'{r.name}, scaled down for digits', arch='convnet3', net=(('width', 32),), flip=0., jitter=0., lighting=0., dsa=dsa, **small)
+    return replace(
+        r,
+        name=f'{r.name}, scaled down for digits',
+        arch='convnet3',
+        net=(('width', 32),),
+        flip=0.0,
+        jitter=0.0,
+        lighting=0.0,
+        dsa=dsa,
+        **small,
+    )
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #4b3831ec
-def _convnet(size): return next(a for most,a in ((32, 'convnet3'), (64, 'convnet4'), (128, 'convnet5'), (10**9, 'convnet6')) if size <= most)
+def _convnet(size):
+    return next(
+        a for most, a in ((32, 'convnet3'), (64, 'convnet4'), (128, 'convnet5'), (10**9, 'convnet6')) if size <= most
+    )
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #0dd43a0d
 def dc(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
@@ -54,12 +67,25 @@ def dc(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #b5f1840d
 def glad(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
     "The protocol of GLaD and SLFD: warm-up, cosine, averaged weights"
-    r = replace(dc('', ipc, num_classes, size), name='glad', epochs=1000, schedule='warm_cosine', lr=1e-4 if arch == 'vgg11_in' else 1e-3, ema=0.995)
+    r = replace(
+        dc('', ipc, num_classes, size),
+        name='glad',
+        epochs=1000,
+        schedule='warm_cosine',
+        lr=1e-4 if arch == 'vgg11_in' else 1e-3,
+        ema=0.995,
+    )
     return _digits(r, data, epochs=200, evals=5)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #cb6bd301
-_SOFT_LR = dict(mobilenetv2_100=2.5e-3, mobilenet_v2=2.5e-3, efficientnet_b0=2e-3, vgg11=5e-4, vgg11_in=5e-4,
-                **dict.fromkeys(('alexnet', 'alexnet_dc', 'vit_b_16', 'vit_base_patch16_224', 'vit_glad', 'swin_v2_t'), 1e-4))
+_SOFT_LR = dict(
+    mobilenetv2_100=2.5e-3,
+    mobilenet_v2=2.5e-3,
+    efficientnet_b0=2e-3,
+    vgg11=5e-4,
+    vgg11_in=5e-4,
+    **dict.fromkeys(('alexnet', 'alexnet_dc', 'vit_b_16', 'vit_base_patch16_224', 'vit_glad', 'swin_v2_t'), 1e-4),
+)
 def _soft_batch(ipc, num_classes):
     each = 10 if ipc < 10 else 50 if ipc < 50 else 100
     return min(each*(2 if num_classes >= 100 else 1), ipc*num_classes)
@@ -69,8 +95,22 @@ def soft(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Reci
     "The soft-label protocol (RDED, CaO2): an online teacher at temperature 20"
     arch0 = 'resnet18_cifar' if size <= 64 else 'resnet18'
     optimiser = dict(optimizer='adamw', lr=_SOFT_LR.get(arch, 1e-3), weight_decay=0.01, schedule='half_cosine')
-    r = Recipe('soft', 300, arch0, **optimiser, batch_size=_soft_batch(ipc, num_classes), shuffle=2, jitter=0., lighting=0.,
-               labels='teacher', temperature=20., evals=30, test_from=5/6, size=_at_most_224(size), zoom=8/7 if size > 64 else 1.)
+    r = Recipe(
+        'soft',
+        300,
+        arch0,
+        **optimiser,
+        batch_size=_soft_batch(ipc, num_classes),
+        shuffle=2,
+        jitter=0.0,
+        lighting=0.0,
+        labels='teacher',
+        temperature=20.0,
+        evals=30,
+        test_from=5 / 6,
+        size=_at_most_224(size),
+        zoom=8 / 7 if size > 64 else 1.0,
+    )
     return _digits(r, data, epochs=100, evals=4, test_from=0.)
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #852b8fdf
@@ -81,8 +121,12 @@ def fkd(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recip
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #877bd8ac
 PROTOCOLS = dict(hard=hard, soft=soft, fkd=fkd, dc=dc, glad=glad)
-_CHOICES = dict(schedule=(SCHEDULES, 'schedule'), optimizer=(('sgd', 'adamw'), 'optimizer'),
-                precision=(('float32', 'bfloat16', 'float16'), 'precision'), labels=(('hard', 'teacher', 'stored'), 'kind of labels'))
+_CHOICES = dict(
+    schedule=(SCHEDULES, 'schedule'),
+    optimizer=(('sgd', 'adamw'), 'optimizer'),
+    precision=(('float32', 'bfloat16', 'float16'), 'precision'),
+    labels=(('hard', 'teacher', 'stored'), 'kind of labels'),
+)
 def get_recipe(
     protocol:str|Recipe,        # a name, or a recipe as it is
     data:str,                   # name of the data set
@@ -93,7 +137,11 @@ def get_recipe(
     **changes,                  # constants to change, e.g. `epochs=100`
 )->Recipe:
     "A protocol's recipe for a set; changed constants are marked in its name"
-    r = protocol if isinstance(protocol, Recipe) else PROTOCOLS[known(protocol, PROTOCOLS, 'protocol')](data, ipc, num_classes, size, arch)
+    r = (
+        protocol
+        if isinstance(protocol, Recipe)
+        else PROTOCOLS[known(protocol, PROTOCOLS, 'protocol')](data, ipc, num_classes, size, arch)
+    )
     changes = {k: v for k,v in changes.items() if v is not None}
     for k in changes: known(k, asdict(r), 'constant of a recipe')
     name = r.name + ''.join(f', {k}={v}' for k,v in changes.items())

@@ -20,7 +20,8 @@ from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
 from .labels import as_logits, resize_images
-from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs, to_float, train_judge
+from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs
+from ..classifiers.learner import to_float, train_judge
 from ..classifiers.recipe import Recipe
 from .recipes import get_recipe
 from ..classifiers.teachers import bind, check_order, load_teacher
@@ -34,7 +35,7 @@ __all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'judge_
 @dataclass(frozen=True)
 class Scores:
     "Accuracies of several judges, in percent"
-    runs:list[dict]             # last, best, best_epoch, history, seconds, seed of every run; `set`, where there are several sets
+    runs: list[dict]  # last, best, best_epoch, history, seconds, seed of every run; `set`, where there are several sets
     recipe:Recipe
     arch:str
 
@@ -47,7 +48,9 @@ class Scores:
     def best(self)->tuple[float,float]: return float(self._of('best').mean()), float(self._of('best').std())
     @property
     def seconds(self)->float: return float(self._of('seconds').sum())
-    def __repr__(self): return f"{self.mean:.1f} ± {self.std:.1f} % (best epoch {self.best[0]:.1f} ± {self.best[1]:.1f}; {len(self.runs)} runs, {self.arch}, {self.recipe.name})"
+    def __repr__(self):
+        return (f"{self.mean:.1f} ± {self.std:.1f} % (best epoch {self.best[0]:.1f} ± {self.best[1]:.1f}; "
+                f"{len(self.runs)} runs, {self.arch}, {self.recipe.name})")
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #c35348ca
 def join_scores(
@@ -59,13 +62,16 @@ def join_scores(
 # %% ../../nbs/10_evaluate/03_scores.ipynb #eb0275c6
 def spread(
     s:Scores,
-)->dict:                        # `trainings` and `sets`: standard deviations in points, None where there is nothing to tell it from
+)->dict:                        # `trainings` and `sets`: standard deviations in points, None where it cannot be told
     "Deviation over trainings of a set, and over sets, apart (one-way analysis of variance)"
     groups = {}
     for r in s.runs: groups.setdefault(r.get('set', 0), []).append(r['last'])
-    within = [np.var(g, ddof=1) for g in groups.values() if len(g) > 1]; w = float(np.mean(within)) if within else None
+    within = [np.var(g, ddof=1) for g in groups.values() if len(g) > 1]
+    w = float(np.mean(within)) if within else None
     if len(groups) < 2: return dict(trainings=None if w is None else w**.5, sets=None)
-    between = np.var([np.mean(g) for g in groups.values()], ddof=1) - (0 if w is None else w*np.mean([1/len(g) for g in groups.values()]))
+    between = np.var([np.mean(g) for g in groups.values()], ddof=1) - (
+        0 if w is None else w * np.mean([1 / len(g) for g in groups.values()])
+    )
     return dict(trainings=None if w is None else w**.5, sets=float(max(between, 0))**.5 if w is not None else None)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f5fd8c75
@@ -77,7 +83,10 @@ def align_labels(
     found = find_classes(s.classes, data.classes, data.name)
     lost = [c.name for c,f in zip(s.classes, found) if f is None]
     if lost or len(s.classes) != len(data.classes):
-        raise DdnbError(f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}" + (f": {lost[0]!r} is not among them" if lost else ''))
+        raise DdnbError(
+            f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}"
+            + (f": {lost[0]!r} is not among them" if lost else '')
+        )
     return s.labels.new_tensor(found)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #24076736
@@ -89,7 +98,12 @@ def at_size(
     if r.size in (0, data.size): return data
     again = resized(data, r.size, 'torchvision')
     if again is not None: return again
-    def part(p): return p and Split(p.labels, r.size, images=F.interpolate(to_float(p.images), size=r.size, mode='bilinear', antialias=True).clamp(0, 1))
+    def part(p):
+        return p and Split(
+            p.labels,
+            r.size,
+            images=F.interpolate(to_float(p.images), size=r.size, mode='bilinear', antialias=True).clamp(0, 1),
+        )
     return replace(data, size=r.size, train=part(data.train), test=part(data.test), val=part(data.val))
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f376e4c3
@@ -100,12 +114,25 @@ def judge_inputs(
 )->tuple[Tensor,Tensor]:    # images at the data's size; labels in its order, or logits
     "What a judge of a recipe is trained on"
     x, to = s.images, align_labels(s, data)
-    if x.shape[-1] != data.size and not r.size: warnings.warn(f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}", DataWarning, stacklevel=3)
+    if x.shape[-1] != data.size and not r.size:
+        warnings.warn(
+            f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}",
+            DataWarning,
+            stacklevel=3,
+        )
     x = resize_images(x, data.size, s.info.get('space', 'rgb') == 'rgb')
     if r.labels != 'stored': return x, to[s.labels]
-    if s.soft_labels is None: raise DdnbError(f"the protocol {r.name!r} takes labels stored in the set, and this set has none; make them with ddnb.evaluate.relabel")
+    if s.soft_labels is None:
+        raise DdnbError(
+            f"the protocol {r.name!r} takes labels stored in the set, and this set has none; make them with "
+            f"ddnb.evaluate.relabel"
+        )
     soft = as_logits(s.soft_labels, len(data.classes))
-    if soft.dim() == 3 and soft.shape[1] < r.epochs: raise DdnbError(f"the set has labels for {soft.shape[1]} epochs and the recipe {r.epochs}; give epochs={soft.shape[1]} or label it again")
+    if soft.dim() == 3 and soft.shape[1] < r.epochs:
+        raise DdnbError(
+            f"the set has labels for {soft.shape[1]} epochs and the recipe {r.epochs}; give epochs={soft.shape[1]} "
+            f"or label it again"
+        )
     return x, soft[..., to.argsort()]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #037d682c
@@ -116,7 +143,8 @@ def data_of(
     "The real data that a set is measured on"
     name = data or s.info.get('data', {}).get('name')
     if name is None: raise DdnbError("the set does not say which data it belongs to; give data")
-    if data is None and not is_known(name): raise DdnbError(f"the set was made from a folder called {name!r}; give that folder as data (--data)")
+    if data is None and not is_known(name):
+        raise DdnbError(f"the set was made from a folder called {name!r}; give that folder as data (--data)")
     d = name if isinstance(name, ImageData) else load_data(name, size=s.images.shape[-1])
     if d.test is None: raise DdnbError(f"{d.name} has no test images: its folder has neither test/ nor val/")
     if s.info.get('space') != 'zca' or d.stats == ((0.,)*3, (1.,)*3): return d
@@ -125,8 +153,12 @@ def data_of(
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #24709870
 def _clock(f, device):
-    f(); sync = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
-    sync(); t = time.perf_counter(); f(); sync()
+    f()
+    sync = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
+    sync()
+    t = time.perf_counter()
+    f()
+    sync()
     return time.perf_counter()-t
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f88c74e9
@@ -134,30 +166,52 @@ def step_times(
     x:Tensor, y:Tensor, data:ImageData, r:Recipe, arch:str|None=None, device:torch.device|None=None, teacher=None,
 )->tuple[float,float]:          # seconds of a training step, and of one test image
     "Time one step of a training and one test image here; arguments as in `judge`"
-    device = device or get_device(); net = recipe_net(data, r, arch).to(device); opt = make_optimizer(r, net.parameters()).opt; g = torch.Generator().manual_seed(0)
-    x, y = to_float(x[:r.batch_size]).to(device), y[:r.batch_size].to(device); y = y[:,0].float() if y.dim() == 3 else y
+    device = device or get_device()
+    net = recipe_net(data, r, arch).to(device)
+    opt = make_optimizer(r, net.parameters()).opt
+    g = torch.Generator().manual_seed(0)
+    x, y = to_float(x[: r.batch_size]).to(device), y[: r.batch_size].to(device)
+    y = y[:, 0].float() if y.dim() == 3 else y
     def step():
         b, *labels = augment(x, y, r, g, data.stats)
         if teacher is not None: labels = [teacher(b)]
-        opt.zero_grad(); mixed_loss(net.train()(b), *labels, temperature=r.temperature).backward(); opt.step()
-    return _clock(step, device)*(1 + (0.3 if r.double_forward else 0)), _clock(lambda: predictions(net, data.test, data.stats, torch.arange(min(100, len(data.test)))), device)/min(100, len(data.test))
+        opt.zero_grad()
+        mixed_loss(net.train()(b), *labels, temperature=r.temperature).backward()
+        opt.step()
+    return _clock(step, device) * (1 + (0.3 if r.double_forward else 0)), _clock(
+        lambda: predictions(net, data.test, data.stats, torch.arange(min(100, len(data.test)))), device
+    ) / min(100, len(data.test))
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #3d1458ec
 def cost(
-    x:Tensor, y:Tensor, data:ImageData, r:Recipe, arch:str|None=None, repeats:int=1, device:torch.device|None=None, teacher=None,
+    x:Tensor, y:Tensor, data:ImageData, r:Recipe,
+    arch:str|None=None, repeats:int=1, device:torch.device|None=None, teacher=None,
 )->str:
     "One line: how many trainings and steps, and about how long here"
-    device = device or get_device(); step, image = step_times(x, y, data, r, arch, device, teacher)
-    steps, tests = r.epochs*-(-len(x)//r.batch_size), len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
+    device = device or get_device()
+    step, image = step_times(x, y, data, r, arch, device, teacher)
+    steps, tests = (
+        r.epochs * -(-len(x) // r.batch_size),
+        len(test_epochs(r, r.epochs)) * min(1000, len(data.test)) + 2 * len(data.test),
+    )
     each = steps*step + tests*image
     together = runs_together(data, r, arch, repeats, device)
-    return (f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, {'together as one computation' if together else 'one after another'} on {device.type}: "
-            f"about {each:,.0f} s {'at most ' if together else ''}each, {each*repeats/60:,.1f} min in all")
+    return (
+        f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, "
+        f"{'together as one computation' if together else 'one after another'} on {device.type}: "
+        f"about {each:,.0f} s {'at most ' if together else ''}each, {each * repeats / 60:,.1f} min in all"
+    )
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #502979e2
 def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:torch.device)->bool:
     "Whether repeats run as one computation: on a GPU, networks without batch norm and dropout, in float32"
-    return device.type == 'cuda' and repeats > 1 and r.precision == 'float32' and not r.double_forward and stackable(recipe_net(data, r, arch))
+    return (
+        device.type == 'cuda'
+        and repeats > 1
+        and r.precision == 'float32'
+        and not r.double_forward
+        and stackable(recipe_net(data, r, arch))
+    )
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #4499de9c
 @checked
@@ -179,14 +233,32 @@ def evaluate(
     r = set_recipe(s, data, protocol, arch, **changes)
     data = at_size(data, r)
     x, y = judge_inputs(s, data, r)
-    ask = bind(load_teacher(teacher, data, device), data, device) if teacher is not None and r.labels == 'teacher' else None
-    kw = dict(device=device, teacher=ask, order_seed=s.info.get('seed', 0) if y.dim() == 3 else None, look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a judge of this set'))
+    ask = (
+        bind(load_teacher(teacher, data, device), data, device)
+        if teacher is not None and r.labels == 'teacher'
+        else None
+    )
+    kw = dict(
+        device=device,
+        teacher=ask,
+        order_seed=s.info.get('seed', 0) if y.dim() == 3 else None,
+        look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a judge of this set'),
+    )
     if progress and (ask is not None or r.labels != 'teacher'): print(cost(x, y, data, r, arch, repeats, device, ask))
-    if runs_together(data, r, arch, repeats, device): return Scores(train_together(x, y, data, r, arch, range(seed, seed+repeats), **kw), r, arch or r.arch)
-    return Scores([train_judge(x, y, data, r, arch, k, **kw) for k in progress_bar(range(seed, seed+repeats), f'training {arch or r.arch}', progress)], r, arch or r.arch)
+    if runs_together(data, r, arch, repeats, device):
+        return Scores(train_together(x, y, data, r, arch, range(seed, seed + repeats), **kw), r, arch or r.arch)
+    return Scores(
+        [
+            train_judge(x, y, data, r, arch, k, **kw)
+            for k in progress_bar(range(seed, seed + repeats), f'training {arch or r.arch}', progress)
+        ],
+        r,
+        arch or r.arch,
+    )
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
-_SEEN = ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix')      # what stored labels were made for
+# what stored labels were made for
+_SEEN = ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix')
 def set_recipe(
     s:DistilledSet,
     data:ImageData,
@@ -196,13 +268,18 @@ def set_recipe(
     **changes,                      # constants of the recipe
 )->Recipe:
     "The recipe for a set; one that learned a step size is trained with it under `dc`"
-    if protocol == 'dc' and s.info.get('syn_lr') and changes.get('lr') is None: changes = changes | dict(lr=float(s.info['syn_lr']))
+    if protocol == 'dc' and s.info.get('syn_lr') and changes.get('lr') is None:
+        changes = changes | dict(lr=float(s.info['syn_lr']))
     ipc = max(1, round(len(s)/len(s.classes)))
     r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
     if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
-    kept = s.info.get('options', {}).get('recipe') if s.info.get('method') == 'relabel' and r.labels == 'stored' else None
+    kept = (
+        s.info.get('options', {}).get('recipe') if s.info.get('method') == 'relabel' and r.labels == 'stored' else None
+    )
     for k in _SEEN if kept else ():
         now = getattr(r, k)
         if str(kept[k]) == str(list(now) if isinstance(kept[k], list) else now): continue
-        raise DdnbError(f"the set's labels were made for {k}={kept[k]}, the recipe has {now}; give {k} or label it again")
+        raise DdnbError(
+            f"the set's labels were made for {k}={kept[k]}, the recipe has {now}; give {k} or label it again"
+        )
     return r

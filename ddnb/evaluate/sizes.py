@@ -21,7 +21,9 @@ def lay_sheet(
     images:Tensor,              # (n, 3, H, W)
 )->Tensor:                      # (3, rows*H, columns*W), nearly square, black where images are missing
     "All images on one sheet"
-    n, c, h, w = images.shape; cols = math.ceil(math.sqrt(n)); rows = math.ceil(n/cols)
+    n, c, h, w = images.shape
+    cols = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / cols)
     x = torch.cat([images, images.new_zeros(rows*cols-n, c, h, w)]).view(rows, cols, c, h, w)
     return x.permute(2, 0, 3, 1, 4).reshape(c, rows*h, cols*w)
 
@@ -29,7 +31,8 @@ def cut_sheet(
     sheet:Tensor, n:int, size:tuple[int,int],   # from `lay_sheet`; images on it; (H, W) of each
 )->Tensor:                      # (n, 3, H, W)
     "The images of a sheet"
-    h, w = size; c, H, W = sheet.shape
+    h, w = size
+    c, H, W = sheet.shape
     return sheet.reshape(c, H//h, h, W//w, w).permute(1, 3, 0, 2, 4).reshape(-1, c, h, w)[:n]
 
 # %% ../../nbs/10_evaluate/06_sizes.ipynb #8d41eebb
@@ -45,7 +48,8 @@ def through_file(
     return back, len(buf.getvalue())
 
 # %% ../../nbs/10_evaluate/06_sizes.ipynb #8db250ab
-def _bytes(images): return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul(255).round().to(torch.uint8)
+def _bytes(images):
+    return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 # %% ../../nbs/10_evaluate/06_sizes.ipynb #7f2c8029
 def recode(
@@ -59,7 +63,8 @@ def recode(
     for c in s.labels.unique().tolist():
         at, x = s.labels == c, _bytes(s.images[s.labels == c])
         pics = [lay_sheet(x)] if sheet else list(x)
-        back, sizes = zip(*(through_file(p, fmt, quality) for p in pics)); total += sum(sizes)
+        back, sizes = zip(*(through_file(p, fmt, quality) for p in pics))
+        total += sum(sizes)
         out[at] = cut_sheet(back[0], len(x), x.shape[-2:]) if sheet else torch.stack(back)
     return replace(s, images=out, codes=None, path=None), total/1024/len(s.classes)
 
@@ -70,5 +75,10 @@ def sizes(
 )->dict[str,float]:             # kB of 1024 bytes a class
     "What a set costs, stored in several ways; hard labels left out"
     n = s.images.numel()/len(s.classes)/1024
-    return {'as stored': s.bits_per_class/8192, **{f'{f}, a file an image': recode(s, f, quality, False)[1] for f in FORMATS},
-            **{f'{f}, a sheet a class': recode(s, f, quality)[1] for f in FORMATS}, '8 bits a value': n, '32 bits a value': 4*n}
+    return {
+        'as stored': s.bits_per_class / 8192,
+        **{f'{f}, a file an image': recode(s, f, quality, False)[1] for f in FORMATS},
+        **{f'{f}, a sheet a class': recode(s, f, quality)[1] for f in FORMATS},
+        '8 bits a value': n,
+        '32 bits a value': 4 * n,
+    }

@@ -7,7 +7,18 @@ __all__ = ['Teacher', 'train_teacher', 'load_teacher', 'load_weights', 'save_tea
            'bind']
 
 # %% ../../nbs/10_evaluate/11_teachers.ipynb #fea4de96
-from ..classifiers.teachers import Teacher, train_teacher, load_teacher, load_weights, save_teacher, check_teacher, check_order, columns, bind
+from ..classifiers.teachers import Teacher, train_teacher, load_teacher, load_weights, save_teacher, check_teacher
+from ..classifiers.teachers import check_order, columns, bind
 
 # %% ../../nbs/10_evaluate/11_teachers.ipynb #ec7a35de
-_all_ = ['Teacher', 'train_teacher', 'load_teacher', 'load_weights', 'save_teacher', 'check_teacher', 'check_order', 'columns', 'bind']
+_all_ = [
+    'Teacher',
+    'train_teacher',
+    'load_teacher',
+    'load_weights',
+    'save_teacher',
+    'check_teacher',
+    'check_order',
+    'columns',
+    'bind',
+]

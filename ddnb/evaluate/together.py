@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from ..core import get_device, rng
 from ..data.images import ImageData
-from ..classifiers.learner import Average, Judge, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment, make_optimizer, predictions, recipe_net
+from ..classifiers.learner import Average, Judge, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment
+from ..classifiers.learner import make_optimizer, predictions, recipe_net
 from ..classifiers.recipe import Recipe
 
 # %% auto #0
@@ -25,15 +26,21 @@ def stackable(
     net:nn.Module,
 )->bool:
     "Whether copies of a network can run as one: no batch norm, no dropout"
-    return not any(isinstance(m, nn.modules.batchnorm._BatchNorm) or isinstance(m, nn.Dropout) and m.p for m in net.modules())
+    return not any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) or isinstance(m, nn.Dropout) and m.p for m in net.modules()
+    )
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #84876322
 class Stacked(nn.Module):
     "R networks of one architecture as one: (R, B, C, H, W) images to (R, B, classes) logits"
     def __init__(self, nets:list[nn.Module]):
         super().__init__()
-        params, _ = stack_module_state(nets); self.names, self.runs = list(params), len(nets)
-        self.weights, self.base = nn.ParameterList([nn.Parameter(p.detach()) for p in params.values()]), [copy.deepcopy(nets[0])]
+        params, _ = stack_module_state(nets)
+        self.names, self.runs = list(params), len(nets)
+        self.weights, self.base = (
+            nn.ParameterList([nn.Parameter(p.detach()) for p in params.values()]),
+            [copy.deepcopy(nets[0])],
+        )
 
     def forward(self, x:Tensor)->Tensor:
         return vmap(lambda w, x: functional_call(self.base[0], dict(zip(self.names, w)), (x,)))(tuple(self.weights), x)
@@ -42,7 +49,8 @@ class Stacked(nn.Module):
 @patch
 def net(self:Stacked, k:int)->nn.Module:
     "A copy of network `k`"
-    net = copy.deepcopy(self.base[0]); net.load_state_dict({n: w[k] for n,w in zip(self.names, self.weights)})
+    net = copy.deepcopy(self.base[0])
+    net.load_state_dict({n: w[k] for n, w in zip(self.names, self.weights)})
     return net
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #b6a0234c
@@ -59,7 +67,8 @@ class Side:
 # %% ../../nbs/10_evaluate/02_together.ipynb #dadd496f
 class AugmentEach(Callback):
     "`augment` with each repeat's own generator, and the teacher's labels where one is asked"
-    def __init__(self, r:Recipe, stats:tuple, gens:list, teacher=None, stored=None): self.r, self.stats, self.gens, self.teacher, self.stored = r, stats, gens, teacher, stored
+    def __init__(self, r: Recipe, stats: tuple, gens: list, teacher=None, stored=None):
+        self.r, self.stats, self.gens, self.teacher, self.stored = r, stats, gens, teacher, stored
     def _labels(self, x, y, pasted, share):
         if self.teacher is not None: return (answers := self.teacher(x)), answers[:0], 1.
         if self.stored is not None: y = pasted = self.stored[y.to(self.stored.device), self.epoch].to(x)
@@ -71,7 +80,10 @@ def before_batch(self:AugmentEach):
     rows = [augment(x, y, self.r, g, self.stats) for x,y,g in zip(*self.learn.xb, *self.learn.yb, self.gens)]
     xs, labels = torch.stack([r[0] for r in rows]), [self._labels(*r) for r in rows]
     ys, pasted = torch.stack([l[0] for l in labels]), torch.stack([l[1] for l in labels])
-    self.learn.xb, self.learn.yb = (xs,), (ys, pasted if pasted.numel() else ys, torch.tensor([l[2] for l in labels], device=xs.device))
+    self.learn.xb, self.learn.yb = (
+        (xs,),
+        (ys, pasted if pasted.numel() else ys, torch.tensor([l[2] for l in labels], device=xs.device)),
+    )
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #3c3c4cd7
 def sum_of_losses(
@@ -94,16 +106,20 @@ class TestEach(TestDuring):
     "`TestDuring` for every repeat"
     __test__ = False
     def stack(self): return self.learn.average.avg.module if hasattr(self.learn, 'average') else self.learn.model
-    def before_fit(self): super().before_fit(); self.history, self.best = [[] for _ in range(self.learn.model.runs)], [(-1., None)]*self.learn.model.runs
+    def before_fit(self):
+        super().before_fit()
+        self.history, self.best = [[] for _ in range(self.learn.model.runs)], [(-1.0, None)] * self.learn.model.runs
     def after_epoch(self):
         if self.epoch+1 not in self.at: return
         for k,h in enumerate(self.history):
-            net = self.stack().net(k); h.append((self.epoch+1, accuracy(net, self.part, self.stats, self.idx)))
+            net = self.stack().net(k)
+            h.append((self.epoch + 1, accuracy(net, self.part, self.stats, self.idx)))
             if h[-1][1] > self.best[k][0]: self.best[k] = h[-1][1], net
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #09b43509
 def judges(
-    images:Tensor, labels:Tensor, data:ImageData, r:Recipe, arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, teacher=None, order_seed:int|None=None,
+    images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
+    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, teacher=None, order_seed:int|None=None,
 )->Judge:                       # its model is `Stacked`
     "One learner for several seeds; arguments as in `judge`"
     device, gens = get_device(device), [rng(k if order_seed is None else order_seed, 'train') for k in seeds]
@@ -112,21 +128,40 @@ def judges(
     loader = Side([TensorLoader(x, y, r.batch_size, g) for g in gens])
     dls = DataLoaders(loader, loader, device=device)
     test = data.test if r.zoom == 1 else Zoomed(data.test, r.zoom)
-    cbs = [TrainEvalCallback(), AugmentEach(r, data.stats, gens, teacher if r.labels == 'teacher' else None, stored), Schedule(r), TestEach(test, data.stats, r)] + ([Average(r.ema)] if r.ema else [])
-    model = Stacked([recipe_net(data, r, arch, k) for k in seeds]); model.base[0].to(device)
-    return Judge(dls, model.to(device), lambda *a: sum_of_losses(*a, temperature=r.temperature), opt_func=lambda p, lr: make_optimizer(r, p, 2), lr=r.lr, cbs=cbs, wd_bn_bias=True, default_cbs=False)
+    cbs = [
+        TrainEvalCallback(),
+        AugmentEach(r, data.stats, gens, teacher if r.labels == 'teacher' else None, stored),
+        Schedule(r),
+        TestEach(test, data.stats, r),
+    ] + ([Average(r.ema)] if r.ema else [])
+    model = Stacked([recipe_net(data, r, arch, k) for k in seeds])
+    model.base[0].to(device)
+    return Judge(
+        dls,
+        model.to(device),
+        lambda *a: sum_of_losses(*a, temperature=r.temperature),
+        opt_func=lambda p, lr: make_optimizer(r, p, 2),
+        lr=r.lr,
+        cbs=cbs,
+        wd_bn_bias=True,
+        default_cbs=False,
+    )
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #c4989867
 def train_together(
-    images:Tensor, labels:Tensor, data:ImageData, r:Recipe, arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, **kw,
+    images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
+    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, **kw,
 )->list[dict]:                  # as `train_judge` for each seed
     "Several training runs as one computation"
-    t0 = time.time(); learn = judges(images, labels, data, r, arch, seeds, device, **kw)
+    t0 = time.time()
+    learn = judges(images, labels, data, r, arch, seeds, device, **kw)
     with learn.no_logging(): learn.fit(r.epochs)
     test, runs = learn.test_each, []
     for k,seed in enumerate(seeds):
-        pred = predictions(test.stack().net(k), test.part, data.stats); last = 100*(pred == test.part.labels).float().mean().item()
+        pred = predictions(test.stack().net(k), test.part, data.stats)
+        last = 100 * (pred == test.part.labels).float().mean().item()
         if look: look(pred)
-        best = max(last, accuracy(test.best[k][1], test.part, data.stats)); h = test.history[k]
+        best = max(last, accuracy(test.best[k][1], test.part, data.stats))
+        h = test.history[k]
         runs.append(dict(last=last, best=best, best_epoch=max(h, key=lambda e: e[1])[0], history=h, seed=seed))
     return [r | dict(seconds=(time.time()-t0)/len(seeds)) for r in runs]

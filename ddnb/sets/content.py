@@ -22,7 +22,8 @@ def within(
     name:str,           # of a file, as a manifest lists it
 )->bool:
     "Is it the name of something inside a folder?"
-    if not isinstance(name, str) or not name or '\0' in name or '\\' in name or (os.name == 'nt' and ':' in name): return False
+    if not isinstance(name, str) or not name or '\0' in name or '\\' in name or (os.name == 'nt' and ':' in name):
+        return False
     return not PurePosixPath(name).is_absolute() and '..' not in PurePosixPath(name).parts
 
 # %% ../../nbs/02_sets/01_content.ipynb #e9f41cfe
@@ -54,7 +55,8 @@ SIDE = 4096             # pixels; a larger picture is no synthetic one
 def _open(data, name):
     try: img = Image.open(io.BytesIO(data), formats=['PNG'])
     except Exception as e: raise DdnbError(f"{name} is no readable PNG ({type(e).__name__})") from None
-    if max(img.size) > SIDE: raise DdnbError(f"{name} has {img.size[0]}x{img.size[1]} pixels; a set's pictures have at most {SIDE}x{SIDE}")
+    if max(img.size) > SIDE:
+        raise DdnbError(f"{name} has {img.size[0]}x{img.size[1]} pixels; a set's pictures have at most {SIDE}x{SIDE}")
     return img
 def read_pictures(
     folder:Path,        # a set's folder
@@ -65,7 +67,8 @@ def read_pictures(
     for k,e in pngs.items():
         img = _open(content(folder, k, e), k)
         size = size or img.size
-        if img.size != size: raise DdnbError(f"{folder} has pictures of several sizes: {k} has {img.size}, the first {size} pixels")
+        if img.size != size:
+            raise DdnbError(f"{folder} has pictures of several sizes: {k} has {img.size}, the first {size} pixels")
         try: rows.append(torch.from_numpy(np.array(img.convert('RGB'))))
         except Exception as e: raise DdnbError(f"{folder/k} is no readable PNG ({type(e).__name__})") from None
     if not rows: raise DdnbError(f"{folder} lists no pictures")

@@ -31,7 +31,9 @@ class DistilledSet:
     codes:bytes|None=None                # the bitstream that the images are decoded from, where there is one
 
     def __len__(self): return len(self.images)
-    def __repr__(self): return f"DistilledSet({self.info.get('method','?')}: {len(self)} images of {len(self.classes)} classes, {self.images.shape[-2]}x{self.images.shape[-1]})"
+    def __repr__(self):
+        return (f"DistilledSet({self.info.get('method', '?')}: {len(self)} images of {len(self.classes)} classes, "
+                f"{self.images.shape[-2]}x{self.images.shape[-1]})")
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #246e711a
 def to_pil(img):
@@ -47,7 +49,11 @@ def contact_sheet(self:DistilledSet,
 )->Image.Image:
     "All images on one sheet: a row for each class"
     rows = [self.images[self.labels == c][:per_class] for c in range(min(len(self.classes), max_classes))]
-    h = max(side, self.images.shape[-1]) if self.images.shape[-1] >= side else side//self.images.shape[-1]*self.images.shape[-1]
+    h = (
+        max(side, self.images.shape[-1])
+        if self.images.shape[-1] >= side
+        else side // self.images.shape[-1] * self.images.shape[-1]
+    )
     sheet = Image.new('RGB', (max(map(len, rows))*(h+2), len(rows)*(h+2)), 'white')
     for r,row in enumerate(rows):
         for c,img in enumerate(row): sheet.paste(to_pil(img).resize((h, h), Image.NEAREST), (c*(h+2), r*(h+2)))
@@ -57,18 +63,27 @@ def contact_sheet(self:DistilledSet,
 @patch
 def show(self:DistilledSet, **kw):
     "Display the `contact_sheet`, one row for each class"
-    from IPython.display import display; display(self.contact_sheet(**kw))
+    from IPython.display import display
+
+    display(self.contact_sheet(**kw))
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #221624d8
 def png_bytes(pic):
-    buf = io.BytesIO(); pic.save(buf, 'PNG', optimize=True)
+    buf = io.BytesIO()
+    pic.save(buf, 'PNG', optimize=True)
     return buf.getvalue()
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #5b0d39c3
 @patch(as_prop=True)
 def bits_per_class(self:DistilledSet)->float:
     "Bits that one class costs: its bitstream, or else its PNGs (or floats) and its soft labels"
-    imgs = len(self.codes) if self.codes else sum(len(png_bytes(to_pil(i))) for i in self.images) if self.images.dtype == torch.uint8 else self.images.numel()*4
+    imgs = (
+        len(self.codes)
+        if self.codes
+        else sum(len(png_bytes(to_pil(i))) for i in self.images)
+        if self.images.dtype == torch.uint8
+        else self.images.numel() * 4
+    )
     soft = 0 if self.soft_labels is None or self.codes else self.soft_labels.numel()*self.soft_labels.element_size()
     return 8*(imgs+soft)/len(self.classes)
 
@@ -77,7 +92,14 @@ def bits_per_class(self:DistilledSet)->float:
 def _repr_markdown_(self:DistilledSet)->str:
     "A short table, for notebooks"
     i = self.info
-    rows = dict(method=i.get('method'), data=i.get('data', {}).get('name'), images=f"{len(self)} in {len(self.classes)} classes", size='x'.join(map(str, self.images.shape[-2:])), seed=i.get('seed'), **{'bits per class': f'{self.bits_per_class:,.0f}', 'seconds': i.get('seconds'), 'folder': self.path})
+    rows = dict(
+        method=i.get('method'),
+        data=i.get('data', {}).get('name'),
+        images=f"{len(self)} in {len(self.classes)} classes",
+        size='x'.join(map(str, self.images.shape[-2:])),
+        seed=i.get('seed'),
+        **{'bits per class': f'{self.bits_per_class:,.0f}', 'seconds': i.get('seconds'), 'folder': self.path},
+    )
     return '| | |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k,v in rows.items() if v is not None)
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #152b824b
@@ -95,4 +117,7 @@ def ancestry(
 )->list:                # for the manifest
     "What a set was before: its ancestors, and itself with a checksum of its images"
     sha = hashlib.sha256(s.images.contiguous().numpy().tobytes()).hexdigest()
-    return [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'ipc', 'options', 'generator')} | dict(images=sha)]
+    return [
+        *s.info.get('ancestors', []),
+        {k: s.info.get(k) for k in ('method', 'seed', 'ipc', 'options', 'generator')} | dict(images=sha),
+    ]

@@ -29,7 +29,12 @@ def passport(
 # %% ../../nbs/02_sets/05_exporters.ipynb #2fd0ac6a
 def _pictures(s):
     if s.images.is_floating_point():
-        warnings.warn("the set's images are not 8-bit, and pictures of them are not the set; export it as safetensors or pt to keep the numbers", DataWarning, stacklevel=4)
+        warnings.warn(
+            "the set's images are not 8-bit, and pictures of them are not the set; export it as safetensors or pt to "
+            "keep the numbers",
+            DataWarning,
+            stacklevel=4,
+        )
     return [png_bytes(to_pil(i)) for i in s.images]
 def _names(s):
     "File name of every image: <class>/<index>.png"
@@ -68,21 +73,46 @@ def card(
     files:str='  data_files: [{split: train, path: data/train-*.parquet}]',   # where the images are, as YAML
 )->str:                 # Markdown with a YAML head
     "A data set card for the Hub"
-    i, n = s.info, len(s); d = i.get('data') or {}
+    i, n = s.info, len(s)
+    d = i.get('data') or {}
     ipc = i.get('ipc') or round(n/len(s.classes))
-    rows = {'licences': '; '.join(map(str, i.get('licences', []))) or 'unknown', 'method': i.get('method'), 'options': json.dumps(i.get('options', {}), default=str), 'seed': i.get('seed'), 'space': i.get('space', 'rgb'),
-            'data': f"{d.get('name')} (fingerprint {d.get('fingerprint')}), mean {d.get('mean')}, std {d.get('std')}", 'generator': (i.get('generator') or {}).get('id'), 'bits per class': f'{s.bits_per_class:,.0f}'}
-    size = next(t for m,t in ((1e3, 'n<1K'), (1e4, '1K<n<10K'), (1e5, '10K<n<100K'), (1e6, '100K<n<1M'), (1e99, 'n>1M')) if n < m)
-    return _CARD.format(ipc=ipc, n=size, count=n, side=s.images.shape[-1], classes=len(s.classes), files=files, data=d.get('name', 'Images'), method=i.get('method', 'an unknown method'),
-        rows='\n'.join(f"| {k} | {str(v).replace('|', '/')} |" for k,v in rows.items()), names=', '.join(f'{k} {c.wnid or c.name}' for k,c in enumerate(s.classes)))
+    rows = {
+        'licences': '; '.join(map(str, i.get('licences', []))) or 'unknown',
+        'method': i.get('method'),
+        'options': json.dumps(i.get('options', {}), default=str),
+        'seed': i.get('seed'),
+        'space': i.get('space', 'rgb'),
+        'data': f"{d.get('name')} (fingerprint {d.get('fingerprint')}), mean {d.get('mean')}, std {d.get('std')}",
+        'generator': (i.get('generator') or {}).get('id'),
+        'bits per class': f'{s.bits_per_class:,.0f}',
+    }
+    size = next(
+        t
+        for m, t in ((1e3, 'n<1K'), (1e4, '1K<n<10K'), (1e5, '10K<n<100K'), (1e6, '100K<n<1M'), (1e99, 'n>1M'))
+        if n < m
+    )
+    return _CARD.format(
+        ipc=ipc,
+        n=size,
+        count=n,
+        side=s.images.shape[-1],
+        classes=len(s.classes),
+        files=files,
+        data=d.get('name', 'Images'),
+        method=i.get('method', 'an unknown method'),
+        rows='\n'.join(f"| {k} | {str(v).replace('|', '/')} |" for k, v in rows.items()),
+        names=', '.join(f'{k} {c.wnid or c.name}' for k, c in enumerate(s.classes)),
+    )
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #2c5ed641
 def _write_tree(path, files):
     "Write (name, bytes) pairs into a new folder"
-    tmp = path.with_name(f'.{path.name}.tmp'); shutil.rmtree(tmp, ignore_errors=True)
+    tmp = path.with_name(f'.{path.name}.tmp')
+    shutil.rmtree(tmp, ignore_errors=True)
     try:
         for name,data in files:
-            (tmp/name).parent.mkdir(parents=True, exist_ok=True); (tmp/name).write_bytes(data)
+            (tmp / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp / name).write_bytes(data)
         if path.exists(): path.rmdir()
         tmp.rename(path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
@@ -90,9 +120,17 @@ def _write_tree(path, files):
 # %% ../../nbs/02_sets/05_exporters.ipynb #ccc0fca4
 def _imagefolder(s, path):
     names = _names(s)
-    lines = [json.dumps(dict(file_name=f, label=y, class_name=s.classes[y].name), ensure_ascii=False) for f,y in zip(names, s.labels.tolist())]
-    soft = {} if s.soft_labels is None else {'labels.safetensors': st_bytes(dict(soft_labels=s.soft_labels.contiguous()))}
-    text = {'metadata.jsonl': '\n'.join(lines) + '\n', 'README.md': card(s, '  data_files: [{split: train, path: ["**/*.png", metadata.jsonl]}]')}
+    lines = [
+        json.dumps(dict(file_name=f, label=y, class_name=s.classes[y].name), ensure_ascii=False)
+        for f, y in zip(names, s.labels.tolist())
+    ]
+    soft = (
+        {} if s.soft_labels is None else {'labels.safetensors': st_bytes(dict(soft_labels=s.soft_labels.contiguous()))}
+    )
+    text = {
+        'metadata.jsonl': '\n'.join(lines) + '\n',
+        'README.md': card(s, '  data_files: [{split: train, path: ["**/*.png", metadata.jsonl]}]'),
+    }
     _write_tree(path, [*zip(names, _pictures(s)), *((k, v.encode()) for k,v in text.items()), *soft.items()])
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #4d723d3b
@@ -101,42 +139,67 @@ def open_pyarrow():
     except ImportError: raise DdnbError("parquet needs pyarrow: pip install ddnb[parquet]") from None
     return pyarrow
 def _features(s):
-    names = [c.name for c in s.classes]; names = [n if names.count(n) == 1 else f'{n} ({c.wnid or i})' for i,(n,c) in enumerate(zip(names, s.classes))]  # the Hub refuses a name twice
+    # the Hub refuses a name twice
+    names = [c.name for c in s.classes]
+    names = [n if names.count(n) == 1 else f'{n} ({c.wnid or i})' for i, (n, c) in enumerate(zip(names, s.classes))]
     f = dict(image=dict(_type='Image'), label=dict(names=names, _type='ClassLabel'))
-    return f if s.soft_labels is None else f | dict(soft_label=dict(feature=dict(dtype='float32', _type='Value'), _type='Sequence'))
+    return (
+        f
+        if s.soft_labels is None
+        else f | dict(soft_label=dict(feature=dict(dtype='float32', _type='Value'), _type='Sequence'))
+    )
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #212937b8
 def _table(pa, s, names, pics, rows):
-    image = pa.StructArray.from_arrays([pa.array(pics[rows], pa.binary()), pa.array(names[rows], pa.string())], names=['bytes', 'path'])
+    image = pa.StructArray.from_arrays(
+        [pa.array(pics[rows], pa.binary()), pa.array(names[rows], pa.string())], names=['bytes', 'path']
+    )
     cols = dict(image=image, label=pa.array(s.labels[rows].tolist(), pa.int64()))
-    if s.soft_labels is not None: cols['soft_label'] = pa.array(s.soft_labels[rows].float().tolist(), pa.list_(pa.float32()))
-    meta = dict(huggingface=json.dumps(dict(info=dict(features=_features(s)))), ddnb=json.dumps(passport(s), default=str))
+    if s.soft_labels is not None:
+        cols['soft_label'] = pa.array(s.soft_labels[rows].float().tolist(), pa.list_(pa.float32()))
+    meta = dict(
+        huggingface=json.dumps(dict(info=dict(features=_features(s)))), ddnb=json.dumps(passport(s), default=str)
+    )
     return pa.table(cols).replace_schema_metadata(meta)
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #23687b33
 def _parquet(s, path, rows=10_000):
-    pa = open_pyarrow(); names, pics = [n.replace('/', '_') for n in _names(s)], _pictures(s)
-    n = -(-len(s)//rows); files = [('README.md', card(s).encode())]
+    pa = open_pyarrow()
+    names, pics = [n.replace('/', '_') for n in _names(s)], _pictures(s)
+    n = -(-len(s) // rows)
+    files = [('README.md', card(s).encode())]
     for k in range(n):
-        buf = io.BytesIO(); pa.parquet.write_table(_table(pa, s, names, pics, slice(k*rows, (k+1)*rows)), buf)
+        buf = io.BytesIO()
+        pa.parquet.write_table(_table(pa, s, names, pics, slice(k * rows, (k + 1) * rows)), buf)
         files.append((f'data/train-{k:05d}-of-{n:05d}.parquet', buf.getvalue()))
     _write_tree(path, files)
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #6e596e24
-def _tensors(s): return {k: t.contiguous() for k,t in dict(images=s.images, labels=s.labels, soft_labels=s.soft_labels, latents=s.latents).items() if t is not None}
+def _tensors(s):
+    return {
+        k: t.contiguous()
+        for k, t in dict(images=s.images, labels=s.labels, soft_labels=s.soft_labels, latents=s.latents).items()
+        if t is not None
+    }
 def _pt(s, path, scale='unit'):
     d, t = s.info.get('data') or {}, _tensors(s)
     if known(scale, ('unit', 'normalised'), 'scale') == 'normalised': t['images'] = _normalise(s, d)
     t.update(scale=scale, mean=d.get('mean'), std=d.get('std'), info=json.dumps(passport(s), default=str))
     if 'syn_lr' in s.info: t['syn_lr'] = torch.tensor(s.info['syn_lr'])
-    buf = io.BytesIO(); torch.save(t, buf); write_atomic(path, buf.getvalue())
+    buf = io.BytesIO()
+    torch.save(t, buf)
+    write_atomic(path, buf.getvalue())
 def _normalise(s, d):
-    if 'mean' not in d or s.info.get('space') == 'zca': raise DdnbError("the set cannot be normalised: it is whitened, or does not say its data's mean and standard deviation")
+    if 'mean' not in d or s.info.get('space') == 'zca':
+        raise DdnbError(
+            "the set cannot be normalised: it is whitened, or does not say its data's mean and standard deviation"
+        )
     m, sd = (torch.tensor(d[k]).view(-1, 1, 1) for k in ('mean', 'std'))
     return ((s.images if s.images.is_floating_point() else s.images.float()/255) - m)/sd
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #b12339db
-def _safetensors(s, path): write_atomic(path, st_bytes(_tensors(s), dict(format='pt', ddnb=json.dumps(passport(s), default=str))))
+def _safetensors(s, path):
+    write_atomic(path, st_bytes(_tensors(s), dict(format='pt', ddnb=json.dumps(passport(s), default=str))))
 
 # %% ../../nbs/02_sets/05_exporters.ipynb #af1e97bf
 FORMATS = dict(imagefolder=_imagefolder, parquet=_parquet, pt=_pt, safetensors=_safetensors)
@@ -152,7 +215,8 @@ def export(
     write = FORMATS[known(format, FORMATS, 'format')]
     for o in options: known(o, [*inspect.signature(write).parameters][2:], f'option of format {format}')
     s, path = s if isinstance(s, DistilledSet) else DistilledSet.load(s), Path(path)
-    if path.is_file() or (path.is_dir() and (format in ('pt', 'safetensors') or list_files(path))): raise DdnbError(f"{path} is there already; choose another place or remove it")
+    if path.is_file() or (path.is_dir() and (format in ('pt', 'safetensors') or list_files(path))):
+        raise DdnbError(f"{path} is there already; choose another place or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     write(s, path, **options)
     return path

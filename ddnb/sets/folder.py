@@ -14,7 +14,8 @@ import torch
 from ..core import ClassInfo, rng
 from ..data.folders import list_files
 from ..errors import DdnbError
-from ..files import Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic, write_state, writing
+from ..files import Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic, write_state
+from ..files import writing
 from .content import content, intact, read_pictures, read_tensor, within
 from .distilled import DistilledSet, png_bytes, to_pil
 from .formats import decode
@@ -24,7 +25,15 @@ __all__ = ['OWN', 'SCHEMA', 'class_folders', 'read_manifest', 'job_key', 'inside
            'collector']
 
 # %% ../../nbs/02_sets/02_folder.ipynb #f6d95188
-OWN = ('dataset.json', 'metadata.jsonl', 'contact.png', 'codes.ruo', 'latents.safetensors', 'labels.safetensors', 'images.safetensors')
+OWN = (
+    'dataset.json',
+    'metadata.jsonl',
+    'contact.png',
+    'codes.ruo',
+    'latents.safetensors',
+    'labels.safetensors',
+    'images.safetensors',
+)
 def class_folders(
     classes:list[ClassInfo],  # in label order
 )->list[str]:                 # one folder name a class, sorting into label order
@@ -39,8 +48,15 @@ def _json(d): return json.dumps(d, indent=1, ensure_ascii=False, default=str).en
 def _self_sha(m): return hashlib.sha256(_json({k: v for k,v in m.items() if k != 'sha256'})).hexdigest()
 
 # %% ../../nbs/02_sets/02_folder.ipynb #cb1a37b8
-def _entry(e): return isinstance(e, dict) and type(e.get('bytes')) is int and e['bytes'] >= 0 and isinstance(e.get('sha256'), str)
-def _named(c): return isinstance(c, dict) and set(c) == {'name', 'wnid'} and isinstance(c['name'], str) and isinstance(c['wnid'], str | None)
+def _entry(e):
+    return isinstance(e, dict) and type(e.get('bytes')) is int and e['bytes'] >= 0 and isinstance(e.get('sha256'), str)
+def _named(c):
+    return (
+        isinstance(c, dict)
+        and set(c) == {'name', 'wnid'}
+        and isinstance(c['name'], str)
+        and isinstance(c['wnid'], str | None)
+    )
 def _flaw(m):
     "What in a manifest is not as this library writes it"
     for key in ('options', 'data', 'generator', 'versions'):
@@ -48,12 +64,14 @@ def _flaw(m):
     if not isinstance(m.get('ancestors'), list | None): return 'ancestors is no list'
     if not m.get('complete'): return None
     files, classes = m.get('files'), m.get('classes')
-    if not isinstance(classes, list) or not classes or not all(map(_named, classes)): return 'its classes are not names with WordNet ids'
+    if not isinstance(classes, list) or not classes or not all(map(_named, classes)):
+        return 'its classes are not names with WordNet ids'
     if not isinstance(files, dict): return 'it lists no files'
     for name,e in files.items():
         if not within(name): return f'it names {name!r:.80}, which does not lie in the folder'
         if not _entry(e): return f'{name!r:.80} has no length and checksum'
-        if 'label' in e and not (type(e['label']) is int and 0 <= e['label'] < len(classes)): return f'{name!r:.80} has no label of a class'
+        if 'label' in e and not (type(e['label']) is int and 0 <= e['label'] < len(classes)):
+            return f'{name!r:.80} has no label of a class'
 
 # %% ../../nbs/02_sets/02_folder.ipynb #99663d82
 SCHEMA = 1
@@ -68,10 +86,13 @@ def read_manifest(
     except DdnbError: raise
     except (ValueError, RecursionError) as e:
         raise DdnbError(f"{f} is not readable JSON ({str(e):.80}); the set must be made again") from None
-    if not isinstance(m, dict) or m.get('schema') != SCHEMA: raise DdnbError(f"{f} is not schema {SCHEMA}; another version of ddnb wrote it")
-    if m.get('sha256') != _self_sha(m): raise DdnbError(f"{f} was changed after it was written: its checksum does not match")
+    if not isinstance(m, dict) or m.get('schema') != SCHEMA:
+        raise DdnbError(f"{f} is not schema {SCHEMA}; another version of ddnb wrote it")
+    if m.get('sha256') != _self_sha(m):
+        raise DdnbError(f"{f} was changed after it was written: its checksum does not match")
     if flaw := _flaw(m): raise DdnbError(f"{f} was not written by ddnb: {flaw}")
-    if not (unfinished or m.get('complete')): raise DdnbError(f"{folder} is not finished; run the same command again and it continues")
+    if not (unfinished or m.get('complete')):
+        raise DdnbError(f"{folder} is not finished; run the same command again and it continues")
     return m
 
 # %% ../../nbs/02_sets/02_folder.ipynb #dacf0b51
@@ -101,7 +122,10 @@ def inside(
 ):
     "Refuse a folder that does not lie directly in the set's own, links resolved"
     if target.is_symlink() or target.resolve().parent != out.resolve():
-        raise DdnbError(f"{target} does not lie in {out} itself; nothing was written there: remove the link, or choose another folder")
+        raise DdnbError(
+            f"{target} does not lie in {out} itself; nothing was written there: remove the link, or choose another "
+            f"folder"
+        )
 
 # %% ../../nbs/02_sets/02_folder.ipynb #98673892
 class SetWriter:
@@ -111,7 +135,12 @@ class SetWriter:
         info:dict,                  # manifest of the job: method, options, seed, ipc, data, generator
         classes:list[ClassInfo],    # in label order
     ):
-        self.out, self.info, self.classes, self.folders = open_output(out, folder=True), info, classes, class_folders(classes)
+        self.out, self.info, self.classes, self.folders = (
+            open_output(out, folder=True),
+            info,
+            classes,
+            class_folders(classes),
+        )
         self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
         self.job, self.sealed, self.mending = job_key(info), True, False
         if self.out.exists() and (list_files(self.out) or os.path.lexists(self.out/'dataset.json')): self._resume()
@@ -138,9 +167,11 @@ def put_codes(self:SetWriter, codes:bytes):
 # %% ../../nbs/02_sets/02_folder.ipynb #47db9234
 @patch
 def _resume(self:SetWriter):
-    if not (self.out/'dataset.json').exists(): raise DdnbError(f"{self.out} holds other files and no dataset.json; choose another folder")
+    if not (self.out / 'dataset.json').exists():
+        raise DdnbError(f"{self.out} holds other files and no dataset.json; choose another folder")
     m = read_manifest(self.out, unfinished=True)
-    if d:=_differs(m, self.info): raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
+    if d := _differs(m, self.info):
+        raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
     self.mending = bool(m['complete'])
     self.sealed = self.mending or bool(m.get('sealed'))
     if self.mending: self._split(m)
@@ -175,7 +206,11 @@ def _found(self:SetWriter, label):
 @patch
 def _closed(self:SetWriter):
     "Has another process finished this very set meanwhile?"
-    return not self.mending and (self.out/'dataset.json').exists() and bool(read_manifest(self.out, unfinished=True)['complete'])
+    return (
+        not self.mending
+        and (self.out / 'dataset.json').exists()
+        and bool(read_manifest(self.out, unfinished=True)['complete'])
+    )
 
 # %% ../../nbs/02_sets/02_folder.ipynb #d4c163f4
 @patch
@@ -187,7 +222,9 @@ def _split(self:SetWriter, m):
     tensors = {k: st_read(content(self.out, n, files[n]))[k] for k,n in names.items()}
     labels = torch.tensor([e['label'] for e in files.values() if 'label' in e])
     for c in labels.unique().tolist():
-        self._part(c, {k: e for k,e in files.items() if e.get('label') == c}, {k: t[labels == c] for k,t in tensors.items()})
+        self._part(
+            c, {k: e for k, e in files.items() if e.get('label') == c}, {k: t[labels == c] for k, t in tensors.items()}
+        )
 
 # %% ../../nbs/02_sets/02_folder.ipynb #72b45991
 _TENSORS = dict(latents='latents.safetensors', soft_labels='labels.safetensors', images='images.safetensors')
@@ -234,7 +271,10 @@ def _pictures(self:SetWriter, label, images):
         tmp.mkdir()
         try:
             for i,img in enumerate(images):
-                name, seed = f'{i:0{max(5, len(str(len(images))))}d}.png', rng(self.info.get('seed') or 0, label, i).initial_seed()
+                name, seed = (
+                    f'{i:0{max(5, len(str(len(images))))}d}.png',
+                    rng(self.info.get('seed') or 0, label, i).initial_seed(),
+                )
                 entry = write_atomic(tmp/name, png_bytes(to_pil(img)), flush=False)
                 files[f'{folder}/{name}'] = dict(label=label, index=i, seed=seed, **entry)
             flush_folder(tmp)
@@ -245,7 +285,8 @@ def _pictures(self:SetWriter, label, images):
     return files
 
 # %% ../../nbs/02_sets/02_folder.ipynb #034dc2f3
-def _versions(): return {p: next((d.version for d in distributions(name=p)), None) for p in ('ddnb', 'torch', 'diffusers')}
+def _versions():
+    return {p: next((d.version for d in distributions(name=p)), None) for p in ('ddnb', 'torch', 'diffusers')}
 def _payload(files):
     "Bytes of what a set is: its bitstream, or its floats or pictures and its soft labels"
     if 'codes.ruo' in files: return files['codes.ruo']['bytes']
@@ -275,7 +316,10 @@ def _finish(self:SetWriter):
     files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', text.encode())
     m = dict(schema=SCHEMA, complete=True, **self.info)
     m |= dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
-    m.update(seconds=round(time.time()-self.t0 + m.get('seconds', 0), 1), created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+    m.update(
+        seconds=round(time.time() - self.t0 + m.get('seconds', 0), 1),
+        created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+    )
     if self.codes: files['codes.ruo'] = write_atomic(self.out/'codes.ruo', self.codes)
     m['bits_per_class'] = 8*_payload(files)/len(self.classes)
     sheet = _read(self.out, m | dict(files=pngs)).contact_sheet()
@@ -290,7 +334,10 @@ def _join(self:SetWriter)->dict:
         name = f'.parts/{i}.safetensors'
         parts.append(st_read(content(self.out, name, self.done[i][name])) if name in self.done[i] else {})
     if odd := [i for i,p in enumerate(parts) if set(p) != set(parts[0])]:
-        raise DdnbError(f"{self.out}: class {self.classes[odd[0]].name} has other tensors than the rest; remove {self.parts/f'{odd[0]}.json'} and run the same command again")
+        raise DdnbError(
+            f"{self.out}: class {self.classes[odd[0]].name} has other tensors than the rest; remove "
+            f"{self.parts / f'{odd[0]}.json'} and run the same command again"
+        )
     return {name: write_atomic(self.out/name, st_bytes({key: torch.cat([p[key] for p in parts])}))
             for key,name in _TENSORS.items() if key in parts[0]}
 
@@ -306,7 +353,8 @@ def _read(folder, m):
     labels = torch.tensor([e['label'] for e in pngs.values()])
     for key,rows in dict(images=imgs, **t).items():
         if len(rows) != len(labels): raise DdnbError(f"{folder} has {len(labels)} pictures and {len(rows)} {key}")
-    if imgs.ndim != 4 or imgs.shape[1] != 3: raise DdnbError(f"{folder}: its images have the shape {tuple(imgs.shape)}, not (N, 3, H, W)")
+    if imgs.ndim != 4 or imgs.shape[1] != 3:
+        raise DdnbError(f"{folder}: its images have the shape {tuple(imgs.shape)}, not (N, 3, H, W)")
     return DistilledSet(imgs, labels, [ClassInfo(**c) for c in m['classes']], info=m, path=folder, codes=codes, **t)
 
 # %% ../../nbs/02_sets/02_folder.ipynb #f4bb6da4
@@ -317,8 +365,10 @@ def load(cls:DistilledSet,
     "Read a set from its folder"
     folder = Path(folder).expanduser()
     m = read_manifest(folder)
-    try: return _read(folder, m)
-    except OSError as e: raise DdnbError(f"{folder} cannot be read ({e}); `ddnb verify {folder}` says what changed") from None
+    try:
+        return _read(folder, m)
+    except OSError as e:
+        raise DdnbError(f"{folder} cannot be read ({e}); `ddnb verify {folder}` says what changed") from None
 
 # %% ../../nbs/02_sets/02_folder.ipynb #1808872e
 _MADE = ('schema', 'complete', 'files', 'sha256', 'classes', 'versions', 'created')     # what the writer adds
@@ -330,7 +380,9 @@ def save(self:DistilledSet,
     w = SetWriter(out, {k: v for k,v in self.info.items() if k not in _MADE}, self.classes)
     if self.codes: w.put_codes(self.codes)
     for c in sorted(set(range(len(self.classes))) - set(w.done)):
-        w.put(c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels)))
+        w.put(
+            c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels))
+        )
     return w.close()
 
 # %% ../../nbs/02_sets/02_folder.ipynb #e524ab65
@@ -340,7 +392,11 @@ def verify_folder(
     "Hash every file of a set again and name what is missing, changed or extra"
     folder = Path(folder).expanduser()
     files = read_manifest(folder)['files']
-    bad = [f"{'changed' if os.path.lexists(folder/k) else 'missing'}: {k}" for k,e in files.items() if not intact(folder, k, e)]
+    bad = [
+        f"{'changed' if os.path.lexists(folder / k) else 'missing'}: {k}"
+        for k, e in files.items()
+        if not intact(folder, k, e)
+    ]
     there = {p.relative_to(folder).as_posix() for p in list_files(folder)}
     return bad + [f'extra: {k}' for k in sorted(there - set(files) - {'dataset.json'})]
 
@@ -354,7 +410,8 @@ def verify(self:DistilledSet)->list[str]:
 # %% ../../nbs/02_sets/02_folder.ipynb #f20f0e16
 class Memory:
     "Collects a set class by class without a folder"
-    def __init__(self, info:dict, classes:list): self.info, self.classes, self.done, self.codes = info, classes, {}, None
+    def __init__(self, info: dict, classes: list):
+        self.info, self.classes, self.done, self.codes = info, classes, {}, None
     def put_codes(self, codes:bytes): self.codes = codes
     def put(self, label:int, images:Tensor, latents:Tensor|None=None): self.done[label] = images, latents
     def close(self)->DistilledSet:

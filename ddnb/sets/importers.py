@@ -35,24 +35,46 @@ def _order(order, classes):
     if order == 'data': return list(range(len(classes)))
     if order == 'sorted': return sorted(range(len(classes)), key=lambda i: classes[i].wnid or classes[i].name)
     if isinstance(order, (str, Path)):
-        if not Path(order).is_file(): raise DdnbError(f"unknown class order {str(order)!r}: say data, sorted, or a text file with one WordNet id or name a line")
-        order = [l.split()[0] if re.match(r'n\d{8}\b', l) else l for l in map(str.strip, Path(order).read_text(encoding='utf-8').splitlines()) if l]
+        if not Path(order).is_file():
+            raise DdnbError(
+                f"unknown class order {str(order)!r}: say data, sorted, or a text file with one WordNet id or name a "
+                f"line"
+            )
+        order = [
+            l.split()[0] if re.match(r'n\d{8}\b', l) else l
+            for l in map(str.strip, Path(order).read_text(encoding='utf-8').splitlines())
+            if l
+        ]
     labels = find_classes(order, classes)
-    if lost := [o for o,l in zip(order, labels) if l is None and len(order) == len(classes)]: raise DdnbError(f"the class order names {lost[0]!r}, which is not among the data's classes")
+    if lost := [o for o, l in zip(order, labels) if l is None and len(order) == len(classes)]:
+        raise DdnbError(f"the class order names {lost[0]!r}, which is not among the data's classes")
     return labels
 
 # %% ../../nbs/02_sets/06_importers.ipynb #53ace1d4
 def _numbers(found, data, order):
     "Numbers -> labels of the data (None: a class that the data lacks)"
     classes, n = data.classes, len(data.classes)
-    if order is None and max(found) >= n:                                       # only ImageNet's own numbering goes beyond the data's classes
-        at = {c.wnid: i for i,c in enumerate(imagenet_classes())}; mine = {at.get(c.wnid): i for i,c in enumerate(classes)}
+    # only ImageNet's own numbering goes beyond the data's classes
+    if order is None and max(found) >= n:
+        at = {c.wnid: i for i, c in enumerate(imagenet_classes())}
+        mine = {at.get(c.wnid): i for i, c in enumerate(classes)}
         if None not in mine and set(mine) <= set(found) and max(found) < 1000: return {f: mine.get(f) for f in found}
-    if order is None and plain_numbers(classes) and set(found) <= (named := {int(c.name): i for i,c in enumerate(classes)}).keys():
-        return {f: named[f] for f in found}                                     # classes called by numbers: label 7 is the class called 7
+    named = {int(c.name): i for i,c in enumerate(classes)} if plain_numbers(classes) else {}
+    if order is None and named and set(found) <= named.keys():
+        # classes called by numbers: label 7 is the class called 7
+        return {f: named[f] for f in found}
     labels = _order(order or 'data', classes)
-    if max(found) >= len(labels): raise DdnbError(f"the set has a class number {max(found)}, and the class list of {data.name} has {len(labels)} entries; choose other data (--data), or give the order that the numbers count in (--order)")
-    if order is None and n < 1000: _say(f"the set numbers its classes without naming them: the order of {data.name} was assumed (0 = {_short(classes[0])}, 1 = {_short(classes[-1] if n < 2 else classes[1])}, ...); give order (--order) if it counts differently")
+    if max(found) >= len(labels):
+        raise DdnbError(
+            f"the set has a class number {max(found)}, and the class list of {data.name} has {len(labels)} entries; "
+            f"choose other data (--data), or give the order that the numbers count in (--order)"
+        )
+    if order is None and n < 1000:
+        _say(
+            f"the set numbers its classes without naming them: the order of {data.name} was assumed (0 = "
+            f"{_short(classes[0])}, 1 = {_short(classes[-1] if n < 2 else classes[1])}, ...); give order (--order) "
+            f"if it counts differently"
+        )
     return {f: labels[f] for f in found}
 def _short(c): return f"{c.name.split(',')[0]}{f' {c.wnid}' if c.wnid else ''}"
 def _say(text): warnings.warn(text, DataWarning, stacklevel=4)
@@ -68,7 +90,10 @@ def _match(folders, data, order):
         return {f: at[int(m[1])] for f,m in numbered.items()}
     if order is not None and all(v is not None for v in named.values()): return named
     lost = [f for f,v in named.items() if v is None and not numbered[f]]
-    raise DdnbError(f"the set's class folder {lost[0]!r} fits no class of {data.name} ({len(folders)-len(lost)} of {len(folders)} fit); choose other data (--data)")
+    raise DdnbError(
+        f"the set's class folder {lost[0]!r} fits no class of {data.name} ({len(folders) - len(lost)} of "
+        f"{len(folders)} fit); choose other data (--data)"
+    )
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d7e59b18
 def _natural(p): return [int(t) if t.isdecimal() else t for t in re.split(r'(\d+)', p.name)]
@@ -90,17 +115,28 @@ def _scalar(module):
     def scalar(dtype, data=b''): return np.frombuffer(data, np.dtype(dtype))[0].item()
     scalar.__module__, scalar.__qualname__ = module, 'scalar'
     return scalar
-_NUMBERS = [codecs.encode, np.dtype, *(_scalar(f'numpy.{c}.multiarray') for c in ('core', '_core')), *(type(np.dtype(t)) for t in ('f4', 'f8', 'i4', 'i8'))]
+_NUMBERS = [
+    codecs.encode,
+    np.dtype,
+    *(_scalar(f'numpy.{c}.multiarray') for c in ('core', '_core')),
+    *(type(np.dtype(t)) for t in ('f4', 'f8', 'i4', 'i8')),
+]
 def _torch_load(path):
     allow = getattr(torch.serialization, 'safe_globals', None)
     try:
-        with allow(_NUMBERS) if allow else contextlib.nullcontext(): return torch.load(path, map_location='cpu', weights_only=True)
+        with allow(_NUMBERS) if allow else contextlib.nullcontext():
+            return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as e:
         why = re.search(r'GLOBAL (\S+)', str(e))
-        raise DdnbError(f"{path} cannot be read as tensors and plain containers alone ({f'it holds {why[1]} objects' if why else 'it is damaged, or no .pt file'}); nothing else is loaded, since a pickle can run any code") from None
+        raise DdnbError(
+            f"{path} cannot be read as tensors and plain containers alone "
+            f"({f'it holds {why[1]} objects' if why else 'it is damaged, or no .pt file'}); nothing else is loaded, "
+            f"since a pickle can run any code"
+        ) from None
 
 # %% ../../nbs/02_sets/06_importers.ipynb #8fb7c591
-SCALES = dict(unit=(0., 1.), bytes=(0., 255.), signed=(-1., 1.), normalised=(-30., 30.))     # name -> where such images lie
+# name -> where such images lie
+SCALES = dict(unit=(0., 1.), bytes=(0., 255.), signed=(-1., 1.), normalised=(-30., 30.))
 def _looks(x, expected):
     # The scale that numbers look like
     lo, hi = float(x.min()), float(x.max())
@@ -108,7 +144,10 @@ def _looks(x, expected):
     if -1.001 <= lo < -.9 and .9 < hi <= 1.001: return 'signed'
     return 'normalised' if lo < -.5 else expected
 def _bytes_of(x, what):
-    if x.numel() and (x.min() < 0 or x.max() > 255): raise DdnbError(f"{what} has whole numbers between {int(x.min())} and {int(x.max())} as images; 0 to 255 are expected")
+    if x.numel() and (x.min() < 0 or x.max() > 255):
+        raise DdnbError(
+            f"{what} has whole numbers between {int(x.min())} and {int(x.max())} as images; 0 to 255 are expected"
+        )
     return x.to(torch.uint8)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #00b43ee8
@@ -118,9 +157,16 @@ def _unit(x, data, scale, expected, what='the file'):
     x = x.float()
     looks, seen = _looks(x, expected), f'between {x.min():.2f} and {x.max():.2f}'
     if scale is None and looks != expected:
-        _say(f"this format usually holds {expected} images, and these, {seen}, were taken as {looks}; give scale (--scale) if that is wrong")
+        _say(
+            f"this format usually holds {expected} images, and these, {seen}, were taken as {looks}; give scale "
+            f"(--scale) if that is wrong"
+        )
     lo, hi = SCALES[known(scale or looks, SCALES, 'scale')]
-    if x.min() < lo-.1 or x.max() > hi+.1: raise DdnbError(f"{what} has images {seen}, which are not {scale or looks} ({lo:g} to {hi:g}); give scale (--scale): {', '.join(SCALES)}")
+    if x.min() < lo - 0.1 or x.max() > hi + 0.1:
+        raise DdnbError(
+            f"{what} has images {seen}, which are not {scale or looks} ({lo:g} to {hi:g}); give scale (--scale): "
+            f"{', '.join(SCALES)}"
+        )
     if (scale or looks) == 'bytes': x = x/255
     if (scale or looks) == 'signed': x = (x+1)/2
     if (scale or looks) == 'normalised':
@@ -132,12 +178,14 @@ def _unit(x, data, scale, expected, what='the file'):
 # %% ../../nbs/02_sets/06_importers.ipynb #17043c2c
 def _upright(x, what):
     # (N, 3, H, W) finite images, out of grey ones and of those with channels last
-    if not isinstance(x, Tensor) or x.ndim != 4 or not x.numel(): raise DdnbError(f"{what} does not hold (N, C, H, W) images as its format does; name another format (--format)")
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.numel():
+        raise DdnbError(f"{what} does not hold (N, C, H, W) images as its format does; name another format (--format)")
     if x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         _say(f"the images have their channels last, {tuple(x.shape)}, and were turned")
         x = x.permute(0, 3, 1, 2)
     if x.shape[1] not in (1, 3): raise DdnbError(f"{what} has images of {x.shape[1]} channels; 3 (or 1) are expected")
-    if x.is_floating_point() and (bad := int((~x.isfinite()).flatten(1).any(1).sum())): raise DdnbError(f"{what} has {bad} images with NaN or infinite pixels; the run that made it diverged")
+    if x.is_floating_point() and (bad := int((~x.isfinite()).flatten(1).any(1).sum())):
+        raise DdnbError(f"{what} has {bad} images with NaN or infinite pixels; the run that made it diverged")
     return x.expand(-1, 3, -1, -1)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #ccdc3d6c
@@ -149,7 +197,8 @@ def unpack(
     "The single images of IDC's multi-formation"
     x = x if x.is_floating_point() else x/255
     pad = -x.shape[-1] % factor
-    x = F.pad(x, (0, pad, 0, pad), value=0.5); s = x.shape[-1]//factor
+    x = F.pad(x, (0, pad, 0, pad), value=0.5)
+    s = x.shape[-1] // factor
     parts = torch.cat([x[:, :, i*s:(i+1)*s, j*s:(j+1)*s] for i in range(factor) for j in range(factor)])
     return F.interpolate(parts, size=(size, size), mode='bilinear')
 
@@ -157,21 +206,36 @@ def unpack(
 def _labels(y, n, k):
     "Hard labels, and soft ones where there are any"
     if y is None:
-        if n % k: raise DdnbError(f"the file has {n} images and no labels, and {n} is no multiple of the data's {k} classes; choose other data (--data)")
+        if n % k:
+            raise DdnbError(
+                f"the file has {n} images and no labels, and {n} is no multiple of the data's {k} classes; choose "
+                f"other data (--data)"
+            )
         return torch.arange(k).repeat_interleave(n//k), None
-    try: y = torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError): raise DdnbError("the file's labels are no numbers; give them as numbers in the order of the data's classes") from None
-    if y.is_floating_point() and not y.isfinite().all(): raise DdnbError("the file's labels hold NaN or infinite numbers")
+    try:
+        y = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError):
+        raise DdnbError(
+            "the file's labels are no numbers; give them as numbers in the order of the data's classes"
+        ) from None
+    if y.is_floating_point() and not y.isfinite().all():
+        raise DdnbError("the file's labels hold NaN or infinite numbers")
     if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
     if y.ndim == 1: return _hard(y, k), None
-    if y.ndim != 2 or y.shape[1] != k: raise DdnbError(f"the file's soft labels have the shape {tuple(y.shape)}, and the data has {k} classes; choose other data (--data)")
+    if y.ndim != 2 or y.shape[1] != k:
+        raise DdnbError(
+            f"the file's soft labels have the shape {tuple(y.shape)}, and the data has {k} classes; choose other "
+            f"data (--data)"
+        )
     y = y.float()
     if ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all(): return y.argmax(1), None        # one-hot
     return y.argmax(1), y if y.min() >= 0 and (y.sum(1)-1).abs().max() < 1e-3 else y.softmax(1)
 def _hard(y, k):
-    if y.is_complex() or (y.is_floating_point() and (y != y.round()).any()): raise DdnbError("the file's labels are no whole numbers")
+    if y.is_complex() or (y.is_floating_point() and (y != y.round()).any()):
+        raise DdnbError("the file's labels are no whole numbers")
     y = y.long()
-    if len(y) and y.min() < 0: raise DdnbError(f"the file has {int((y < 0).sum())} images with a label below 0; remove them, or give them one")
+    if len(y) and y.min() < 0:
+        raise DdnbError(f"the file has {int((y < 0).sum())} images with a label below 0; remove them, or give them one")
     if len(y) and y.min() == 1 and y.max() == k:
         _say(f"the labels run from 1 to {k} and were counted from 0")
         y = y-1
@@ -179,12 +243,24 @@ def _hard(y, k):
 
 # %% ../../nbs/02_sets/06_importers.ipynb #f57b96ad
 def _mtt(path, space):
-    if path.is_file(): path, stem = path.parent, re.sub(r'^images(_zca)?_?', '', path.stem)
-    else: stem = max((re.sub(r'^images(_zca)?_?', '', p.stem) for p in path.glob('images*.pt')), key=lambda s: (s == 'best', int(s) if s.isdigit() else -1))
+    if path.is_file():
+        path, stem = path.parent, re.sub(r'^images(_zca)?_?', '', path.stem)
+    else:
+        stem = max(
+            (re.sub(r'^images(_zca)?_?', '', p.stem) for p in path.glob('images*.pt')),
+            key=lambda s: (s == 'best', int(s) if s.isdigit() else -1),
+        )
     at = lambda name: path/f"{name}{f'_{stem}' if stem else ''}.pt"
     get = lambda name: _torch_load(at(name)) if at(name).is_file() else None
-    whitened = at('images_zca').is_file(); back = whitened and (space == 'rgb' or not at('images').is_file())
-    d = dict(images=get('images'), y=get('labels'), expected='normalised', space='zca' if whitened and not back else 'rgb', source=at('images'))
+    whitened = at('images_zca').is_file()
+    back = whitened and (space == 'rgb' or not at('images').is_file())
+    d = dict(
+        images=get('images'),
+        y=get('labels'),
+        expected='normalised',
+        space='zca' if whitened and not back else 'rgb',
+        source=at('images'),
+    )
     if back: d.update(images=get('images_zca'), expected='unit', source=at('images_zca'))
     if (lr := get('lr')) is not None: d['syn_lr'] = float(torch.as_tensor(lr))
     return d
@@ -193,44 +269,76 @@ def _mtt(path, space):
 def _from_pt(path, fmt, index, space):
     "Images, labels and the rest of a .pt dialect, untouched"
     if fmt == 'mtt': return _mtt(path, space)
-    t = _torch_load(path); found = _recognise_pt(t, path)
+    t = _torch_load(path)
+    found = _recognise_pt(t, path)
     if found != fmt and {found, fmt} != {'idc', 'ncfm'}: raise DdnbError(f"{path} is of format {found}, not {fmt}")
     if fmt == 'dc':
-        if not 0 <= index < len(t['data']): raise DdnbError(f"{path} holds {len(t['data'])} sets; index must be below that, not {index}")
+        if not 0 <= index < len(t['data']):
+            raise DdnbError(f"{path} holds {len(t['data'])} sets; index must be below that, not {index}")
         return dict(images=t['data'][index][0], y=t['data'][index][1], expected='normalised')
     if fmt == 'tensor': return dict(images=t, y=None, expected='normalised')
     return dict(images=t[0], y=t[1], expected='unit' if fmt == 'idc' else 'normalised')
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d90fede4
 def _read_pt(path, data, order, fmt, scale, space, factor, index):
-    d = _from_pt(path, fmt, index, space); space = space or d.get('space', 'rgb')
+    d = _from_pt(path, fmt, index, space)
+    space = space or d.get('space', 'rgb')
     x = _upright(d['images'], path)
     x = x.float() if space == 'zca' else _unit(x, data, scale, d['expected'], path)
     y, soft = _labels(d['y'], len(x), len(data.classes))
     if len(y) != len(x): raise DdnbError(f"{path} has {len(x)} images and {len(y)} labels")
-    at = _numbers(sorted(set(y.tolist())), data, order) if data.classes[0].wnid or plain_numbers(data.classes) or order or y.max() >= len(data.classes) else {k: k for k in y.tolist()}
+    at = (
+        _numbers(sorted(set(y.tolist())), data, order)
+        if data.classes[0].wnid or plain_numbers(data.classes) or order or y.max() >= len(data.classes)
+        else {k: k for k in y.tolist()}
+    )
     if soft is not None: soft = soft[:, torch.tensor([at.get(k, k) for k in range(soft.shape[1])]).argsort()]
-    if factor > 1: x, y, soft = unpack(x, factor, data.size), y.repeat(factor**2), None if soft is None else soft.repeat(factor**2, 1)
-    return dict(images=x, labels=torch.tensor([at[k] for k in y.tolist()]), soft_labels=soft, space=space, **{k: d[k] for k in ('syn_lr', 'source') if k in d})
+    if factor > 1:
+        x, y, soft = (
+            unpack(x, factor, data.size),
+            y.repeat(factor**2),
+            None if soft is None else soft.repeat(factor**2, 1),
+        )
+    return dict(
+        images=x,
+        labels=torch.tensor([at[k] for k in y.tolist()]),
+        soft_labels=soft,
+        space=space,
+        **{k: d[k] for k in ('syn_lr', 'source') if k in d},
+    )
 
 # %% ../../nbs/02_sets/06_importers.ipynb #3de558b8
 _PART = re.compile(r'(?:^|[/_.-])(train|training|test|val|valid|validation)(?=[/_.-])', re.I)
 def _train_files(path):
     # The parquet files of a folder, of the training split where it has several
     files = [path] if path.is_file() else [p for p in list_files(path) if p.suffix == '.parquet']
-    part = {f: (_PART.findall(f.relative_to(path).as_posix()) or ['']).pop().lower() for f in files} if path.is_dir() else {f: '' for f in files}
+    part = (
+        {f: (_PART.findall(f.relative_to(path).as_posix()) or ['']).pop().lower() for f in files}
+        if path.is_dir()
+        else {f: '' for f in files}
+    )
     train = [f for f in files if part[f].startswith('train')] or [f for f in files if not part[f]]
-    if not train: raise DdnbError(f"{path} holds {', '.join(sorted(set(part.values())))} files and no training split; name one file")
-    if len(train) < len(files): _say(f"{len(files)-len(train)} of {len(files)} parquet files in {path} are of other splits or none and were left out; the training split is what a set is")
+    if not train:
+        raise DdnbError(
+            f"{path} holds {', '.join(sorted(set(part.values())))} files and no training split; name one file"
+        )
+    if len(train) < len(files):
+        _say(
+            f"{len(files) - len(train)} of {len(files)} parquet files in {path} are of other splits or none and were "
+            f"left out; the training split is what a set is"
+        )
     return train
 def _tables(path):
     files, pa = _train_files(path), open_pyarrow()
-    try: return pa.concat_tables([pa.parquet.read_table(f) for f in files])
-    except (pa.ArrowException, OSError) as e: raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
+    try:
+        return pa.concat_tables([pa.parquet.read_table(f) for f in files])
+    except (pa.ArrowException, OSError) as e:
+        raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
 def _picture(v, size, what):
     # An encoded image, bare bytes or a struct of bytes and path
     data = v.get('bytes') if isinstance(v, dict) else v
-    if not isinstance(data, (bytes, bytearray)): raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
+    if not isinstance(data, (bytes, bytearray)):
+        raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
     return to_tensor(center_crop(decode_image(bytes(data), what), size))
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d9dcabbf
@@ -244,20 +352,31 @@ def _class_names(meta, key):
 def _parquet_labels(ids, names, data, order, path):
     # What stands in the label column -> labels of the data (None: left out)
     rest = [i for i in ids if i is not None and i != -1]
-    if len(rest) < len(ids): _say(f"{len(ids)-len(rest)} of {len(ids)} rows of {path} have no label (none, or -1) and were left out")
+    if len(rest) < len(ids):
+        _say(f"{len(ids) - len(rest)} of {len(ids)} rows of {path} have no label (none, or -1) and were left out")
     kinds = {type(i) for i in rest}
-    if not rest or kinds not in ({int}, {str}): raise DdnbError(f"{path} has {' and '.join(sorted(k.__name__ for k in kinds)) or 'no'} labels; whole numbers or class names are expected")
+    if not rest or kinds not in ({int}, {str}):
+        raise DdnbError(
+            f"{path} has {' and '.join(sorted(k.__name__ for k in kinds)) or 'no'} labels; whole numbers or class "
+            f"names are expected"
+        )
     found = sorted(set(rest))
     if kinds == {str}: return _match(found, data, order) | {None: None}
-    if found[0] < 0 or (names and found[-1] >= len(names)): raise DdnbError(f"{path} has a label {found[0] if found[0] < 0 else found[-1]}, which is none of its classes")
-    at = dict(zip(found, _match([names[i] for i in found], data, None).values())) if names and order is None else _numbers(found, data, order)
+    if found[0] < 0 or (names and found[-1] >= len(names)):
+        raise DdnbError(f"{path} has a label {found[0] if found[0] < 0 else found[-1]}, which is none of its classes")
+    at = (
+        dict(zip(found, _match([names[i] for i in found], data, None).values()))
+        if names and order is None
+        else _numbers(found, data, order)
+    )
     return at | {None: None, -1: None}
 
 # %% ../../nbs/02_sets/06_importers.ipynb #4bde57be
 def _read_parquet(path, data, order, **_):
     tab = _tables(path)
     key = next((k for k in ('class_id', 'label', 'labels') if k in tab.column_names), None)
-    if key is None or 'image' not in tab.column_names: raise DdnbError(f"{path} has the columns {', '.join(tab.column_names)}, and not image and class_id (or label)")
+    if key is None or 'image' not in tab.column_names:
+        raise DdnbError(f"{path} has the columns {', '.join(tab.column_names)}, and not image and class_id (or label)")
     ids = tab[key].to_pylist()
     at = _parquet_labels(ids, _class_names(tab.schema.metadata or {}, key), data, order, path)
     rows = [i for i,k in enumerate(ids) if at[k] is not None]
@@ -277,7 +396,10 @@ def recognise(
         if any(f.suffix == '.parquet' for f in list_files(p)): return 'parquet'
         if any(p.glob('images*.pt')): return 'mtt'
         if _folders(p): return 'folder'
-        raise DdnbError(f"{path} holds no class folders with images, no parquet files and no images_*.pt; the formats are {', '.join(FORMATS)}")
+        raise DdnbError(
+            f"{path} holds no class folders with images, no parquet files and no images_*.pt; the formats are "
+            f"{', '.join(FORMATS)}"
+        )
     if p.suffix in ('.parquet', '.safetensors'): return p.suffix[1:]
     if re.fullmatch(r'images(_\w+)?\.pt', p.name): return 'mtt'
     return _recognise_pt(_torch_load(p), path)
@@ -288,24 +410,29 @@ def _recognise_pt(t, path):
     if isinstance(t, Tensor) and t.ndim == 4: return 'tensor'
     if isinstance(t, dict) and {'images', 'labels', 'info'} <= set(t): return 'pt'
     if isinstance(t, dict) and isinstance(t.get('data'), list) and t['data'] and len(t['data'][0]) == 2: return 'dc'
-    if isinstance(t, (list, tuple)) and len(t) == 2 and isinstance(t[0], Tensor) and t[0].ndim == 4: return 'idc' if t[0].min() >= 0 and t[0].max() <= 1 else 'ncfm'
+    if isinstance(t, (list, tuple)) and len(t) == 2 and isinstance(t[0], Tensor) and t[0].ndim == 4:
+        return 'idc' if t[0].min() >= 0 and t[0].max() <= 1 else 'ncfm'
     holds = f"a dictionary of {', '.join(map(str, list(t)[:5]))}" if isinstance(t, dict) else f"a {type(t).__name__}"
     raise DdnbError(f"{path} holds {holds}, which no known format does; the formats are {', '.join(FORMATS)}")
 
 # %% ../../nbs/02_sets/06_importers.ipynb #4c53ca0b
 def _read_own(path, fmt):
     "(tensors, passport) of a file with one, else None"
-    if fmt == 'pt': t = _torch_load(path); return t, json.loads(t['info'])
+    if fmt == 'pt':
+        t = _torch_load(path)
+        return t, json.loads(t['info'])
     try:
         with safe_open(path, 'pt') as f: meta, t = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except (OSError, SafetensorError) as e: raise DdnbError(f"{path} is no readable safetensors file ({e})") from None
-    if 'ddnb' not in meta or not {'images', 'labels'} <= set(t): raise DdnbError(f"{path} has no images, labels and class list of a distilled set in it")
+    if 'ddnb' not in meta or not {'images', 'labels'} <= set(t):
+        raise DdnbError(f"{path} has no images, labels and class list of a distilled set in it")
     return t, json.loads(meta['ddnb'])
 def _own_parquet(path):
     "The passport of a parquet file, if it has one, and data enough to read it"
     meta = (tab := _tables(path)).schema.metadata or {}
     if b'ddnb' not in meta or not len(tab): return None
-    p = json.loads(meta[b'ddnb']); side = min(decode_image(tab['image'][0].as_py()['bytes'], f'image 0 of {path.name}').size)
+    p = json.loads(meta[b'ddnb'])
+    side = min(decode_image(tab['image'][0].as_py()['bytes'], f'image 0 of {path.name}').size)
     return p, _read_parquet(path, ImageData('this set', [ClassInfo(*c) for c in p['classes']], side, None), None)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #8e99d16f
@@ -322,10 +449,18 @@ def _own(path, fmt):
         p, t = found
     else: t, p = _read_own(path, fmt)
     classes, x, y = _own_classes(p, path), t['images'], t['labels']
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or y.ndim != 1 or len(x) != len(y) or y.is_floating_point(): raise DdnbError(f"{path} does not hold as many labels as images")
+    if (
+        not (isinstance(x, Tensor) and isinstance(y, Tensor))
+        or y.ndim != 1
+        or len(x) != len(y)
+        or y.is_floating_point()
+    ):
+        raise DdnbError(f"{path} does not hold as many labels as images")
     x = _upright(x, path)
-    if y.min() < 0 or y.max() >= len(classes): raise DdnbError(f"{path} has labels between {int(y.min())} and {int(y.max())}, and {len(classes)} classes")
-    if t.get('scale') == 'normalised': x = _unit(x, ImageData('', [], 0, None, stats=(t['mean'], t['std'])), 'normalised', 'normalised')
+    if y.min() < 0 or y.max() >= len(classes):
+        raise DdnbError(f"{path} has labels between {int(y.min())} and {int(y.max())}, and {len(classes)} classes")
+    if t.get('scale') == 'normalised':
+        x = _unit(x, ImageData('', [], 0, None, stats=(t['mean'], t['std'])), 'normalised', 'normalised')
     info = {k: v for k,v in p.items() if k not in ('ddnb', 'classes')}
     return DistilledSet(x, y, classes, soft_labels=t.get('soft_labels'), latents=t.get('latents'), info=info)
 
@@ -340,18 +475,34 @@ def _sha(path): return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_
 def _fits(path, fmt):
     "A format that the caller named must at least be a folder or a file, as the path is"
     if not path.exists(): raise DdnbError(f"no folder or file {path}")
-    kinds = dict(ddnb='folder', folder='folder', mtt='folder or file', parquet='folder or file'); is_a = 'folder' if path.is_dir() else 'file'
+    kinds = dict(ddnb='folder', folder='folder', mtt='folder or file', parquet='folder or file')
+    is_a = 'folder' if path.is_dir() else 'file'
     if is_a not in kinds.get(fmt, 'file'): raise DdnbError(f"{path} is a {is_a}, which format {fmt} is not")
     if fmt == 'folder' and not _folders(path): raise DdnbError(f"{path} holds no class folders with images")
 
 # %% ../../nbs/02_sets/06_importers.ipynb #9f0b6b27
 def _assemble(path, fmt, d, data, options):
     "The set, sorted by class, with a manifest"
-    y, how = d['labels'].sort(stable=True); n = y.bincount(minlength=len(data.classes))
-    if n.min() == 0: raise DdnbError(f"{path} has no image of class {data.classes[int(n.argmin())].name!r} ({int((n == 0).sum())} of {data.name}'s {len(data.classes)} classes are missing); choose other data (--data)")
-    soft = d.get('soft_labels'); source = d.get('source', path)
+    y, how = d['labels'].sort(stable=True)
+    n = y.bincount(minlength=len(data.classes))
+    if n.min() == 0:
+        raise DdnbError(
+            f"{path} has no image of class {data.classes[int(n.argmin())].name!r} ({int((n == 0).sum())} of "
+            f"{data.name}'s {len(data.classes)} classes are missing); choose other data (--data)"
+        )
+    soft = d.get('soft_labels')
+    source = d.get('source', path)
     more = dict(syn_lr=d['syn_lr']) if 'syn_lr' in d else {}
-    info = job('imported', data, int(n.max()), None, options | dict(format=fmt), ancestors=[dict(source=source.name, sha256=_sha(source))], space=d.get('space', 'rgb'), **more)
+    info = job(
+        'imported',
+        data,
+        int(n.max()),
+        None,
+        options | dict(format=fmt),
+        ancestors=[dict(source=source.name, sha256=_sha(source))],
+        space=d.get('space', 'rgb'),
+        **more,
+    )
     return DistilledSet(d['images'][how], y, data.classes, soft_labels=None if soft is None else soft[how], info=info)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #470abbd1
@@ -361,7 +512,7 @@ def import_set(
     format:str|None=None,               # one of `FORMATS`; None: recognised
     root:str|Path|None=None,            # where named data lies
     size:int|None=None,                 # side in pixels; None: the set's own
-    order:str|list[str]|None=None,      # what class numbers count in: data, sorted, a text file or a list of WordNet ids or names
+    order:str|list[str]|None=None,      # what numbers count in: data, sorted, a text file, a list of ids or names
     scale:str|None=None,                # unit or normalised; None: by format and numbers
     space:str|None=None,                # zca for whitened images, rgb for MTT's way back; None: by format
     factor:int=1,                       # images packed along a side of each (IDC)
@@ -376,7 +527,10 @@ def import_set(
     if fmt in ('pt', 'safetensors') or (fmt == 'parquet' and data is None):
         if (own := _own(path, fmt)) is not None: return own
     if data is None: raise DdnbError(f"{path} does not say which data it was distilled from; give data (--data)")
-    if not isinstance(data, ImageData): data = load_data(data, root, size or (None if factor > 1 else _own_size(path, fmt)))
+    if not isinstance(data, ImageData):
+        data = load_data(data, root, size or (None if factor > 1 else _own_size(path, fmt)))
     opts = dict(order=order, scale=scale, space=space, factor=factor, index=index)
     d = _READ[fmt](path, data, **opts) if fmt in _READ else _read_pt(path, data, fmt=fmt, **opts)
-    return _assemble(path, fmt, d, data, {k: v if isinstance(v, (str, int)) else list(v) for k,v in opts.items() if v is not None})
+    return _assemble(
+        path, fmt, d, data, {k: v if isinstance(v, (str, int)) else list(v) for k, v in opts.items() if v is not None}
+    )
