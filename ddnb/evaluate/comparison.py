@@ -38,6 +38,8 @@ class Difference:
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #05ddd838
 @patch(as_prop=True)
 def sure(self:Difference)->bool: return self.half is not None and abs(self.mean) > self.half
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #ee7590a8
 @patch
 def __repr__(self:Difference):
     if self.half is None:
@@ -103,6 +105,8 @@ def rows(self:Comparison)->list[tuple]:
         f'{s.seconds:.0f}',
     )
     return [one(n, s, spread(s)) for n,s in self.scores.items()]
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #1309906c
 @patch
 def title(self:Comparison)->str:
     "What was compared"
@@ -123,6 +127,8 @@ def _text(self):
             *map(repr, self.differences()),
         ]
     )
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #2addbc5b
 def _markdown(self):
     return '\n'.join(
         [
@@ -135,6 +141,8 @@ def _markdown(self):
             *(f'- {d}' for d in self.differences()),
         ]
     )
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #2f54e0c6
 Comparison.__repr__, Comparison._repr_markdown_ = _text, _markdown
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #9f813236
@@ -203,10 +211,14 @@ def to_latex(
         r'\midrule',
     ]
     return '\n'.join([*lines, *(row(n, s) for n,s in c.scores.items()), r'\bottomrule', r'\end{tabular}'])
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #e6171b69
 Comparison.to_csv, Comparison.to_latex = to_csv, to_latex
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #d1d2d987
 BASELINES = ('random', 'herding')
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #ee19e1bb
 def _baselines(which, sets, data, ipc, repeats, seed):
     for b in which: known(b, BASELINES, 'baseline')
     found = {}

@@ -259,6 +259,8 @@ def evaluate(
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
 # what stored labels were made for
 _SEEN = ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix')
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #1f4e234c
 def set_recipe(
     s:DistilledSet,
     data:ImageData,

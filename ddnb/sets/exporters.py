@@ -36,6 +36,8 @@ def _pictures(s):
             stacklevel=4,
         )
     return [png_bytes(to_pil(i)) for i in s.images]
+
+# %% ../../nbs/02_sets/05_exporters.ipynb #b661f43c
 def _names(s):
     "File name of every image: <class>/<index>.png"
     folders, seen = class_folders(s.classes), {}
@@ -138,6 +140,8 @@ def open_pyarrow():
     try: import pyarrow.parquet
     except ImportError: raise DdnbError("parquet needs pyarrow: pip install ddnb[parquet]") from None
     return pyarrow
+
+# %% ../../nbs/02_sets/05_exporters.ipynb #2d26563e
 def _features(s):
     # the Hub refuses a name twice
     names = [c.name for c in s.classes]
@@ -181,6 +185,8 @@ def _tensors(s):
         for k, t in dict(images=s.images, labels=s.labels, soft_labels=s.soft_labels, latents=s.latents).items()
         if t is not None
     }
+
+# %% ../../nbs/02_sets/05_exporters.ipynb #314c5d2b
 def _pt(s, path, scale='unit'):
     d, t = s.info.get('data') or {}, _tensors(s)
     if known(scale, ('unit', 'normalised'), 'scale') == 'normalised': t['images'] = _normalise(s, d)
@@ -189,6 +195,8 @@ def _pt(s, path, scale='unit'):
     buf = io.BytesIO()
     torch.save(t, buf)
     write_atomic(path, buf.getvalue())
+
+# %% ../../nbs/02_sets/05_exporters.ipynb #cb49c549
 def _normalise(s, d):
     if 'mean' not in d or s.info.get('space') == 'zca':
         raise DdnbError(

@@ -34,6 +34,8 @@ OWN = (
     'labels.safetensors',
     'images.safetensors',
 )
+
+# %% ../../nbs/02_sets/02_folder.ipynb #ee275254
 def class_folders(
     classes:list[ClassInfo],  # in label order
 )->list[str]:                 # one folder name a class, sorting into label order
@@ -50,6 +52,8 @@ def _self_sha(m): return hashlib.sha256(_json({k: v for k,v in m.items() if k !=
 # %% ../../nbs/02_sets/02_folder.ipynb #cb1a37b8
 def _entry(e):
     return isinstance(e, dict) and type(e.get('bytes')) is int and e['bytes'] >= 0 and isinstance(e.get('sha256'), str)
+
+# %% ../../nbs/02_sets/02_folder.ipynb #16b28c80
 def _named(c):
     return (
         isinstance(c, dict)
@@ -57,6 +61,8 @@ def _named(c):
         and isinstance(c['name'], str)
         and isinstance(c['wnid'], str | None)
     )
+
+# %% ../../nbs/02_sets/02_folder.ipynb #62079e2c
 def _flaw(m):
     "What in a manifest is not as this library writes it"
     for key in ('options', 'data', 'generator', 'versions'):
@@ -75,6 +81,8 @@ def _flaw(m):
 
 # %% ../../nbs/02_sets/02_folder.ipynb #99663d82
 SCHEMA = 1
+
+# %% ../../nbs/02_sets/02_folder.ipynb #a82c4933
 def read_manifest(
     folder:str|Path,            # a set's folder
     unfinished:bool=False,      # accept a run that has not ended
@@ -188,6 +196,8 @@ def _take_codes(self:SetWriter, m):
     elif self.sealed: entry = self._state('codes').get('codes.ruo')
     else: self.codes, entry = read_regular(self.out/'codes.ruo'), None
     if intact(self.out, 'codes.ruo', entry): self.codes = content(self.out, 'codes.ruo', entry)
+
+# %% ../../nbs/02_sets/02_folder.ipynb #bbd18ea2
 @patch
 def _state(self:SetWriter, name):
     try: return read_state(self.parts/f'{name}.json', self._about(name), self.sealed)
@@ -203,6 +213,8 @@ def _found(self:SetWriter, label):
     if not pngs or pngs != [(label, i) for i in range(len(pngs))]: return None
     if {k for k,e in part.items() if 'label' not in e} - {f'.parts/{label}.safetensors'}: return None
     return part if all(intact(self.out, k, e) for k,e in part.items()) else None
+
+# %% ../../nbs/02_sets/02_folder.ipynb #7bd5ce0b
 @patch
 def _closed(self:SetWriter):
     "Has another process finished this very set meanwhile?"
@@ -262,6 +274,8 @@ def put(self:SetWriter,
 @patch
 def _of_manifest(self:SetWriter, label):
     return {k: e for k,e in read_manifest(self.out)['files'].items() if e.get('label') == label}
+
+# %% ../../nbs/02_sets/02_folder.ipynb #99f6c215
 @patch
 def _pictures(self:SetWriter, label, images):
     "The pictures of a class: all in a new folder, which then takes the class's name"
@@ -372,6 +386,8 @@ def load(cls:DistilledSet,
 
 # %% ../../nbs/02_sets/02_folder.ipynb #1808872e
 _MADE = ('schema', 'complete', 'files', 'sha256', 'classes', 'versions', 'created')     # what the writer adds
+
+# %% ../../nbs/02_sets/02_folder.ipynb #27c36865
 @patch
 def save(self:DistilledSet,
     out:str|Path,               # a new folder, or one that holds this very set

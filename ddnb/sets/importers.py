@@ -76,7 +76,11 @@ def _numbers(found, data, order):
             f"if it counts differently"
         )
     return {f: labels[f] for f in found}
+
+# %% ../../nbs/02_sets/06_importers.ipynb #fbaafa96
 def _short(c): return f"{c.name.split(',')[0]}{f' {c.wnid}' if c.wnid else ''}"
+
+# %% ../../nbs/02_sets/06_importers.ipynb #1f4a68f2
 def _say(text): warnings.warn(text, DataWarning, stacklevel=4)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #184f03c5
@@ -97,12 +101,16 @@ def _match(folders, data, order):
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d7e59b18
 def _natural(p): return [int(t) if t.isdecimal() else t for t in re.split(r'(\d+)', p.name)]
+
+# %% ../../nbs/02_sets/06_importers.ipynb #1298502d
 def _folders(path):
     "Class folders with images -> their files"
     listing = Listing()
     found = {name: sorted(listing.images(path/name), key=_natural) for name in list_classes(path)}
     left_out(listing, path, False)
     return {name: files for name,files in found.items() if files}
+
+# %% ../../nbs/02_sets/06_importers.ipynb #7d9c02f8
 def _read_folder(path, data, order, **_):
     found = _folders(path)
     at = _match(list(found), data, order)
@@ -115,12 +123,16 @@ def _scalar(module):
     def scalar(dtype, data=b''): return np.frombuffer(data, np.dtype(dtype))[0].item()
     scalar.__module__, scalar.__qualname__ = module, 'scalar'
     return scalar
+
+# %% ../../nbs/02_sets/06_importers.ipynb #91458b27
 _NUMBERS = [
     codecs.encode,
     np.dtype,
     *(_scalar(f'numpy.{c}.multiarray') for c in ('core', '_core')),
     *(type(np.dtype(t)) for t in ('f4', 'f8', 'i4', 'i8')),
 ]
+
+# %% ../../nbs/02_sets/06_importers.ipynb #f7856a7c
 def _torch_load(path):
     allow = getattr(torch.serialization, 'safe_globals', None)
     try:
@@ -137,12 +149,16 @@ def _torch_load(path):
 # %% ../../nbs/02_sets/06_importers.ipynb #8fb7c591
 # name -> where such images lie
 SCALES = dict(unit=(0., 1.), bytes=(0., 255.), signed=(-1., 1.), normalised=(-30., 30.))
+
+# %% ../../nbs/02_sets/06_importers.ipynb #6535e923
 def _looks(x, expected):
     # The scale that numbers look like
     lo, hi = float(x.min()), float(x.max())
     if lo >= 0: return 'unit' if hi <= 1 else 'bytes' if hi > 16 else expected
     if -1.001 <= lo < -.9 and .9 < hi <= 1.001: return 'signed'
     return 'normalised' if lo < -.5 else expected
+
+# %% ../../nbs/02_sets/06_importers.ipynb #0c8cbf40
 def _bytes_of(x, what):
     if x.numel() and (x.min() < 0 or x.max() > 255):
         raise DdnbError(
@@ -230,6 +246,8 @@ def _labels(y, n, k):
     y = y.float()
     if ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all(): return y.argmax(1), None        # one-hot
     return y.argmax(1), y if y.min() >= 0 and (y.sum(1)-1).abs().max() < 1e-3 else y.softmax(1)
+
+# %% ../../nbs/02_sets/06_importers.ipynb #2055c87b
 def _hard(y, k):
     if y.is_complex() or (y.is_floating_point() and (y != y.round()).any()):
         raise DdnbError("the file's labels are no whole numbers")
@@ -309,6 +327,8 @@ def _read_pt(path, data, order, fmt, scale, space, factor, index):
 
 # %% ../../nbs/02_sets/06_importers.ipynb #3de558b8
 _PART = re.compile(r'(?:^|[/_.-])(train|training|test|val|valid|validation)(?=[/_.-])', re.I)
+
+# %% ../../nbs/02_sets/06_importers.ipynb #0c072ec0
 def _train_files(path):
     # The parquet files of a folder, of the training split where it has several
     files = [path] if path.is_file() else [p for p in list_files(path) if p.suffix == '.parquet']
@@ -328,12 +348,16 @@ def _train_files(path):
             f"left out; the training split is what a set is"
         )
     return train
+
+# %% ../../nbs/02_sets/06_importers.ipynb #4bddfd63
 def _tables(path):
     files, pa = _train_files(path), open_pyarrow()
     try:
         return pa.concat_tables([pa.parquet.read_table(f) for f in files])
     except (pa.ArrowException, OSError) as e:
         raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
+
+# %% ../../nbs/02_sets/06_importers.ipynb #2d0bf254
 def _picture(v, size, what):
     # An encoded image, bare bytes or a struct of bytes and path
     data = v.get('bytes') if isinstance(v, dict) else v
@@ -349,6 +373,8 @@ def _class_names(meta, key):
         names = json.loads(meta.get(b'huggingface', b'{}'))['info']['features'][key]['names']
         return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
     except (KeyError, TypeError, ValueError, RecursionError): return None
+
+# %% ../../nbs/02_sets/06_importers.ipynb #a87109e2
 def _parquet_labels(ids, names, data, order, path):
     # What stands in the label column -> labels of the data (None: left out)
     rest = [i for i in ids if i is not None and i != -1]
@@ -403,6 +429,8 @@ def recognise(
     if p.suffix in ('.parquet', '.safetensors'): return p.suffix[1:]
     if re.fullmatch(r'images(_\w+)?\.pt', p.name): return 'mtt'
     return _recognise_pt(_torch_load(p), path)
+
+# %% ../../nbs/02_sets/06_importers.ipynb #a7f66f3d
 FORMATS = ('ddnb', 'folder', 'parquet', 'safetensors', 'pt', 'dc', 'mtt', 'idc', 'ncfm', 'tensor')
 
 # %% ../../nbs/02_sets/06_importers.ipynb #558b3c04
@@ -427,6 +455,8 @@ def _read_own(path, fmt):
     if 'ddnb' not in meta or not {'images', 'labels'} <= set(t):
         raise DdnbError(f"{path} has no images, labels and class list of a distilled set in it")
     return t, json.loads(meta['ddnb'])
+
+# %% ../../nbs/02_sets/06_importers.ipynb #2af0b2bc
 def _own_parquet(path):
     "The passport of a parquet file, if it has one, and data enough to read it"
     meta = (tab := _tables(path)).schema.metadata or {}
@@ -443,6 +473,8 @@ def _own_classes(p, path):
         if classes and all(isinstance(c.name, str) and isinstance(c.wnid, str | None) for c in classes): return classes
     except (KeyError, TypeError): pass
     raise DdnbError(f"{path} has no list of classes in it that can be read")
+
+# %% ../../nbs/02_sets/06_importers.ipynb #3c0d14df
 def _own(path, fmt):
     if fmt == 'parquet':
         if (found := _own_parquet(path)) is None: return None
@@ -466,12 +498,18 @@ def _own(path, fmt):
 
 # %% ../../nbs/02_sets/06_importers.ipynb #9af68a23
 _READ = dict(folder=_read_folder, parquet=_read_parquet)
+
+# %% ../../nbs/02_sets/06_importers.ipynb #f6e82bb6
 def _own_size(path, fmt):
     "Side of the set's images, where it can be seen without reading them all"
     if fmt == 'mtt': return getattr(_mtt(path, None)['images'], 'shape', [None])[-1]
     if fmt == 'folder': return native_size(next(iter(_folders(path).values())))
     if fmt in ('dc', 'ncfm', 'tensor', 'idc'): return _from_pt(path, fmt, 0, None)['images'].shape[-1]
+
+# %% ../../nbs/02_sets/06_importers.ipynb #b5f4ca46
 def _sha(path): return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+# %% ../../nbs/02_sets/06_importers.ipynb #02e55b3e
 def _fits(path, fmt):
     "A format that the caller named must at least be a folder or a file, as the path is"
     if not path.exists(): raise DdnbError(f"no folder or file {path}")
