@@ -21,7 +21,7 @@ from ..classifiers.recipe import Recipe
 from .scores import Scores, at_size, data_of, evaluate, join_scores, judge_inputs, set_recipe, spread
 
 # %% auto #0
-__all__ = ['HEAD', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'to_csv', 'to_latex', 'compare',
+__all__ = ['HEAD', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'to_csv', 'to_latex', 'compare',
            'plot_curves', 'across', 'mean_across']
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #dd1444ea
@@ -146,6 +146,20 @@ def _markdown(self):
 Comparison.__repr__, Comparison._repr_markdown_ = _text, _markdown
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #9f813236
+CSV = (
+    'data',
+    'ipc',
+    'protocol',
+    'arch',
+    'set',
+    'set_run',
+    'seed',
+    'last',
+    'best',
+    'best_epoch',
+    'bits_per_class',
+    'seconds',
+)
 def to_csv(
     c:Comparison,
     path:str|Path|None=None,    # where to write it; None: return it only
@@ -153,40 +167,11 @@ def to_csv(
     "A row for every run, in full precision"
     buf = io.StringIO()
     w = csv.writer(buf, lineterminator='\n')
-    w.writerow(
-        [
-            'data',
-            'ipc',
-            'protocol',
-            'arch',
-            'set',
-            'set_run',
-            'seed',
-            'last',
-            'best',
-            'best_epoch',
-            'bits_per_class',
-            'seconds',
-        ]
-    )
+    w.writerow(CSV)
     for n,s in c.scores.items():
         for r in s.runs:
-            w.writerow(
-                [
-                    c.data,
-                    c.ipc,
-                    s.recipe.name,
-                    s.arch,
-                    n,
-                    r.get('set', 0),
-                    r.get('seed', ''),
-                    r['last'],
-                    r['best'],
-                    r.get('best_epoch', ''),
-                    c.bits.get(n, ''),
-                    r['seconds'],
-                ]
-            )
+            run = [r.get('set', 0), r.get('seed', ''), r['last'], r['best'], r.get('best_epoch', '')]
+            w.writerow([c.data, c.ipc, s.recipe.name, s.arch, n, *run, c.bits.get(n, ''), r['seconds']])
     if path is not None: write_atomic(Path(path), buf.getvalue().encode())
     return buf.getvalue()
 
@@ -235,6 +220,20 @@ def _score(sets, repeats, seed, run):
     return join_scores([run(s, repeats=repeats, seed=seed) for s in sets])
 def _random_scores(draws, seed, run): return join_scores([run(s, repeats=1, seed=seed+k) for k,s in enumerate(draws)])
 
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #ea5cece1
+def _each(sets):
+    "(name, set) of every set, several seeds one after the other"
+    for name,v in sets.items():
+        for s in [v] if isinstance(v, DistilledSet) else v: yield name, s
+def _images_per_class(s): return max(1, round(len(s)/len(s.classes)))
+def _check_alike(sets, ipc):
+    "Refuse what cannot be compared"
+    for name,s in _each(sets):
+        if (k := _images_per_class(s)) != ipc:
+            raise DdnbError(f"{name} has {k} images per class and the first set {ipc}; compare sets of one size")
+    if len({s.info.get('space', 'rgb') for _,s in _each(sets)}) > 1:
+        raise DdnbError("some of these sets are whitened (space zca) and some are not; evaluate them apart")
+
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c639454e
 @checked
 def compare(
@@ -251,38 +250,24 @@ def compare(
     **changes,                          # constants of the recipe to change
 )->Comparison:
     "Evaluate several sets, with random and herded real images beside them"
-    if not sets or repeats < 1:
-        raise DdnbError(
-            "nothing to compare: give at least one set" if not sets else f"repeats must be at least 1, not {repeats}"
-        )
-    first = next(iter(sets.values()))
-    first = first if isinstance(first, DistilledSet) else first[0]
-    data, ipc = data_of(first, data), max(1, round(len(first)/len(first.classes)))
-    for n,v in sets.items():
-        for s in [v] if isinstance(v, DistilledSet) else v:
-            if (k := max(1, round(len(s) / len(s.classes)))) != ipc:
-                raise DdnbError(f"{n} has {k} images per class and the first set {ipc}; compare sets of one size")
-    if (
-        len({s.info.get('space', 'rgb') for v in sets.values() for s in ([v] if isinstance(v, DistilledSet) else v)})
-        > 1
-    ):
-        raise DdnbError("some of these sets are whitened (space zca) and some are not; evaluate them apart")
+    if not sets: raise DdnbError("nothing to compare: give at least one set")
+    if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
+    first = next(s for _,s in _each(sets))
+    data, ipc = data_of(first, data), _images_per_class(first)
+    _check_alike(sets, ipc)
     r = set_recipe(first, data, protocol, arch, **changes)
     seen = at_size(data, r)
-    for v in sets.values():
-        # refuse what does not fit before anything is trained
-        for s in [v] if isinstance(v, DistilledSet) else v: judge_inputs(s, seen, r)
+    for _,s in _each(sets): judge_inputs(s, seen, r)        # refuse what does not fit before anything is trained
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
-    run = lambda s, **kw: evaluate(
-        s, data, protocol, arch, device=device, progress=progress, teacher=teacher, **changes, **kw
-    )
-    real = _baselines(baselines, sets, data, ipc, repeats, seed)
-    scores = {
-        n: _random_scores(v, seed, run) if n == 'random' and n in real else _score(v, repeats, seed, run)
-        for n, v in (real | sets).items()
-    }
-    one = lambda v: v if isinstance(v, DistilledSet) else v[0]
-    return Comparison(scores, data.name, ipc, {n: one(v).bits_per_class for n,v in (real | sets).items()})
+    how = dict(device=device, progress=progress, teacher=teacher, **changes)
+    run = lambda s, **kw: evaluate(s, data, protocol, arch, **how, **kw)
+    everything = _baselines(baselines, sets, data, ipc, repeats, seed) | sets
+    scores, bits = {}, {}
+    for n,v in everything.items():
+        drawn = n == 'random' and n not in sets
+        scores[n] = _random_scores(v, seed, run) if drawn else _score(v, repeats, seed, run)
+        bits[n] = (v if isinstance(v, DistilledSet) else v[0]).bits_per_class
+    return Comparison(scores, data.name, ipc, bits)
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #3f9be1ce
 def plot_curves(

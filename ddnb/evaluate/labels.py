@@ -25,9 +25,8 @@ __all__ = ['replay', 'soft_labels', 'resize_images', 'relabel', 'as_logits']
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #4dfb2287
 def replay(
-    images:Tensor,          # (N, 3, H, W)
-    r:Recipe,
-    stats:tuple,            # mean and standard deviation of the data
+    images:Tensor, r:Recipe,    # (N, 3, H, W)
+    stats:tuple,                # mean and standard deviation of the data
     seed:int=0,
 ):                          # yields epoch, positions, augmented images
     "All batches that a training with `order_seed=seed` sees, in order"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 import torch
+from fastcore.basics import patch
 import torch.nn.functional as F
 from torch import Tensor
 from ..contract import checked
@@ -31,26 +32,42 @@ from .together import stackable, train_together
 __all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'judge_inputs', 'data_of', 'step_times', 'cost',
            'runs_together', 'evaluate', 'set_recipe']
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #7b54d966
+# %% ../../nbs/10_evaluate/03_scores.ipynb #26b26825
 @dataclass(frozen=True)
 class Scores:
-    "Accuracies of several judges, in percent"
-    runs: list[dict]  # last, best, best_epoch, history, seconds, seed of every run; `set`, where there are several sets
+    "Accuracies of several trainings, in percent"
+    runs:list[dict]     # of every run: last, best, best_epoch, history, seconds, seed; `set`, where there are several
     recipe:Recipe
     arch:str
 
     def _of(self, key): return np.array([r[key] for r in self.runs])
-    @property
-    def mean(self)->float: return float(self._of('last').mean())
-    @property
-    def std(self)->float: return float(self._of('last').std())
-    @property
-    def best(self)->tuple[float,float]: return float(self._of('best').mean()), float(self._of('best').std())
-    @property
-    def seconds(self)->float: return float(self._of('seconds').sum())
     def __repr__(self):
-        return (f"{self.mean:.1f} ± {self.std:.1f} % (best epoch {self.best[0]:.1f} ± {self.best[1]:.1f}; "
-                f"{len(self.runs)} runs, {self.arch}, {self.recipe.name})")
+        best = f"best epoch {self.best[0]:.1f} ± {self.best[1]:.1f}"
+        return f"{self.mean:.1f} ± {self.std:.1f} % ({best}; {len(self.runs)} runs, {self.arch}, {self.recipe.name})"
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #579da72e
+@patch(as_prop=True)
+def mean(self:Scores)->float:
+    "Mean accuracy of the last epochs"
+    return float(self._of('last').mean())
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #1609d9ba
+@patch(as_prop=True)
+def std(self:Scores)->float:
+    "Standard deviation of the last epochs, the population's, as the field prints it"
+    return float(self._of('last').std())
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #7f04d790
+@patch(as_prop=True)
+def best(self:Scores)->tuple[float,float]:
+    "Mean and standard deviation of the best epochs"
+    return float(self._of('best').mean()), float(self._of('best').std())
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #50a06b61
+@patch(as_prop=True)
+def seconds(self:Scores)->float:
+    "Of all trainings together"
+    return float(self._of('seconds').sum())
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #c35348ca
 def join_scores(
@@ -59,37 +76,41 @@ def join_scores(
     "All runs of several sets as one; every run remembers its set"
     return Scores([r | dict(set=k) for k,s in enumerate(scores) for r in s.runs], scores[0].recipe, scores[0].arch)
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #eb0275c6
+# %% ../../nbs/10_evaluate/03_scores.ipynb #f8060334
 def spread(
     s:Scores,
-)->dict:                        # `trainings` and `sets`: standard deviations in points, None where it cannot be told
+)->dict:                # `trainings` and `sets`: standard deviations in points, None where it cannot be told
     "Deviation over trainings of a set, and over sets, apart (one-way analysis of variance)"
     groups = {}
     for r in s.runs: groups.setdefault(r.get('set', 0), []).append(r['last'])
     within = [np.var(g, ddof=1) for g in groups.values() if len(g) > 1]
     w = float(np.mean(within)) if within else None
-    if len(groups) < 2: return dict(trainings=None if w is None else w**.5, sets=None)
-    between = np.var([np.mean(g) for g in groups.values()], ddof=1) - (
-        0 if w is None else w * np.mean([1 / len(g) for g in groups.values()])
-    )
-    return dict(trainings=None if w is None else w**.5, sets=float(max(between, 0))**.5 if w is not None else None)
+    if w is None or len(groups) < 2: return dict(trainings=None if w is None else w**.5, sets=None)
+    chance = w*np.mean([1/len(g) for g in groups.values()])
+    between = np.var([np.mean(g) for g in groups.values()], ddof=1) - chance
+    return dict(trainings=w**.5, sets=float(max(between, 0))**.5)
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #f5fd8c75
+# %% ../../nbs/10_evaluate/03_scores.ipynb #15cce87f
 def align_labels(
     s:DistilledSet,
     data:ImageData,
-)->Tensor:                      # for each of the set's classes, its label in the data's numbering
+)->Tensor:              # for each of the set's classes, its label in the data's numbering
     "The set's classes in the order of the data's"
     found = find_classes(s.classes, data.classes, data.name)
     lost = [c.name for c,f in zip(s.classes, found) if f is None]
     if lost or len(s.classes) != len(data.classes):
-        raise DdnbError(
-            f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}"
-            + (f": {lost[0]!r} is not among them" if lost else '')
-        )
+        which = f": {lost[0]!r} is not among them" if lost else ''
+        raise DdnbError(f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}{which}")
     return s.labels.new_tensor(found)
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #24076736
+# %% ../../nbs/10_evaluate/03_scores.ipynb #0a98c499
+def _part_at(split, size):
+    "A part whose images are in memory alone, at another size"
+    if not split: return split
+    images = F.interpolate(to_float(split.images), size=size, mode='bilinear', antialias=True).clamp(0, 1)
+    return Split(split.labels, size, images=images)
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #45312891
 def at_size(
     data:ImageData,
     r:Recipe,
@@ -98,42 +119,37 @@ def at_size(
     if r.size in (0, data.size): return data
     again = resized(data, r.size, 'torchvision')
     if again is not None: return again
-    def part(p):
-        return p and Split(
-            p.labels,
-            r.size,
-            images=F.interpolate(to_float(p.images), size=r.size, mode='bilinear', antialias=True).clamp(0, 1),
-        )
-    return replace(data, size=r.size, train=part(data.train), test=part(data.test), val=part(data.val))
+    parts = {k: _part_at(getattr(data, k), r.size) for k in ('train', 'test', 'val')}
+    return replace(data, size=r.size, **parts)
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #f376e4c3
-def judge_inputs(
-    s:DistilledSet,
-    data:ImageData,
-    r:Recipe,
-)->tuple[Tensor,Tensor]:    # images at the data's size; labels in its order, or logits
-    "What a judge of a recipe is trained on"
-    x, to = s.images, align_labels(s, data)
-    if x.shape[-1] != data.size and not r.size:
-        warnings.warn(
-            f"the set's images of {x.shape[-1]} pixels are resized to the {data.size} of {data.name}",
-            DataWarning,
-            stacklevel=3,
-        )
-    x = resize_images(x, data.size, s.info.get('space', 'rgb') == 'rgb')
-    if r.labels != 'stored': return x, to[s.labels]
+# %% ../../nbs/10_evaluate/03_scores.ipynb #a4a9d4f1
+def _stored_labels(s, data, r):
+    "The set's own soft labels as logits, enough of them for the recipe"
     if s.soft_labels is None:
         raise DdnbError(
             f"the protocol {r.name!r} takes labels stored in the set, and this set has none; make them with "
             f"ddnb.evaluate.relabel"
         )
     soft = as_logits(s.soft_labels, len(data.classes))
-    if soft.dim() == 3 and soft.shape[1] < r.epochs:
-        raise DdnbError(
-            f"the set has labels for {soft.shape[1]} epochs and the recipe {r.epochs}; give epochs={soft.shape[1]} "
-            f"or label it again"
-        )
-    return x, soft[..., to.argsort()]
+    if soft.dim() == 3 and (have := soft.shape[1]) < r.epochs:
+        raise DdnbError(f"the set has labels for {have} epochs and the recipe {r.epochs}; give epochs={have} "
+                        f"or label it again")
+    return soft
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #b616755e
+def judge_inputs(
+    s:DistilledSet,
+    data:ImageData,
+    r:Recipe,
+)->tuple[Tensor,Tensor]:    # images at the data's size; labels in its order, or logits
+    "What an evaluation network of a recipe is trained on"
+    x, to = s.images, align_labels(s, data)
+    if (side := x.shape[-1]) != data.size and not r.size:
+        said = f"the set's images of {side} pixels are resized to the {data.size} of {data.name}"
+        warnings.warn(said, DataWarning, stacklevel=3)
+    x = resize_images(x, data.size, s.info.get('space', 'rgb') == 'rgb')
+    if r.labels != 'stored': return x, to[s.labels]
+    return x, _stored_labels(s, data, r)[..., to.argsort()]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #037d682c
 def data_of(
@@ -161,7 +177,7 @@ def _clock(f, device):
     sync()
     return time.perf_counter()-t
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #f88c74e9
+# %% ../../nbs/10_evaluate/03_scores.ipynb #b8420ef8
 def step_times(
     x:Tensor, y:Tensor, data:ImageData, r:Recipe, arch:str|None=None, device:torch.device|None=None, teacher=None,
 )->tuple[float,float]:          # seconds of a training step, and of one test image
@@ -170,7 +186,7 @@ def step_times(
     net = recipe_net(data, r, arch).to(device)
     opt = make_optimizer(r, net.parameters()).opt
     g = torch.Generator().manual_seed(0)
-    x, y = to_float(x[: r.batch_size]).to(device), y[: r.batch_size].to(device)
+    x, y = to_float(x[:r.batch_size]).to(device), y[:r.batch_size].to(device)
     y = y[:, 0].float() if y.dim() == 3 else y
     def step():
         b, *labels = augment(x, y, r, g, data.stats)
@@ -178,11 +194,11 @@ def step_times(
         opt.zero_grad()
         mixed_loss(net.train()(b), *labels, temperature=r.temperature).backward()
         opt.step()
-    return _clock(step, device) * (1 + (0.3 if r.double_forward else 0)), _clock(
-        lambda: predictions(net, data.test, data.stats, torch.arange(min(100, len(data.test)))), device
-    ) / min(100, len(data.test))
+    few = min(100, len(data.test))
+    tested = _clock(lambda: predictions(net, data.test, data.stats, torch.arange(few)), device)/few
+    return _clock(step, device)*(1.3 if r.double_forward else 1), tested
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #3d1458ec
+# %% ../../nbs/10_evaluate/03_scores.ipynb #9abd6b71
 def cost(
     x:Tensor, y:Tensor, data:ImageData, r:Recipe,
     arch:str|None=None, repeats:int=1, device:torch.device|None=None, teacher=None,
@@ -190,17 +206,13 @@ def cost(
     "One line: how many trainings and steps, and about how long here"
     device = device or get_device()
     step, image = step_times(x, y, data, r, arch, device, teacher)
-    steps, tests = (
-        r.epochs * -(-len(x) // r.batch_size),
-        len(test_epochs(r, r.epochs)) * min(1000, len(data.test)) + 2 * len(data.test),
-    )
+    steps = r.epochs*-(-len(x)//r.batch_size)
+    tests = len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
     each = steps*step + tests*image
     together = runs_together(data, r, arch, repeats, device)
-    return (
-        f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, "
-        f"{'together as one computation' if together else 'one after another'} on {device.type}: "
-        f"about {each:,.0f} s {'at most ' if together else ''}each, {each * repeats / 60:,.1f} min in all"
-    )
+    order, most = ('together as one computation', 'at most ') if together else ('one after another', '')
+    return (f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, {order} on {device.type}: "
+            f"about {each:,.0f} s {most}each, {each*repeats/60:,.1f} min in all")
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #502979e2
 def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:torch.device)->bool:
@@ -260,7 +272,19 @@ def evaluate(
 # what stored labels were made for
 _SEEN = ('batch_size', 'shuffle', 'crop_scale', 'flip', 'jitter', 'lighting', 'dsa', 'cutmix')
 
-# %% ../../nbs/10_evaluate/03_scores.ipynb #1f4e234c
+# %% ../../nbs/10_evaluate/03_scores.ipynb #2ad72a64
+def _check_stored(s, r):
+    "Labels stored in a set belong to one way of looking at its images"
+    if s.info.get('method') != 'relabel' or r.labels != 'stored': return
+    kept = s.info.get('options', {}).get('recipe')
+    for k in _SEEN if kept else ():
+        now = getattr(r, k)
+        if str(kept[k]) == str(list(now) if isinstance(kept[k], list) else now): continue
+        raise DdnbError(
+            f"the set's labels were made for {k}={kept[k]}, the recipe has {now}; give {k} or label it again"
+        )
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #198dbad6
 def set_recipe(
     s:DistilledSet,
     data:ImageData,
@@ -275,13 +299,5 @@ def set_recipe(
     ipc = max(1, round(len(s)/len(s.classes)))
     r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
     if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
-    kept = (
-        s.info.get('options', {}).get('recipe') if s.info.get('method') == 'relabel' and r.labels == 'stored' else None
-    )
-    for k in _SEEN if kept else ():
-        now = getattr(r, k)
-        if str(kept[k]) == str(list(now) if isinstance(kept[k], list) else now): continue
-        raise DdnbError(
-            f"the set's labels were made for {k}={kept[k]}, the recipe has {now}; give {k} or label it again"
-        )
+    _check_stored(s, r)
     return r
