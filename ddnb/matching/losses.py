@@ -16,7 +16,7 @@ from .dsa import dsa
 from ..nets import make_net
 
 # %% auto #0
-__all__ = ['NORMED', 'DISTANCES', 'AT_ONCE', 'matching_net', 'weights_of', 'weight_gradient', 'layer_distance',
+__all__ = ['NORMED', 'DISTANCES', 'AT_ONCE', 'matching_net', 'weights_of', 'weight_gradient', 'mean_backward', 'layer_distance',
            'gradient_distance', 'class_gradients', 'gradient_matching', 'feature_means', 'distribution_matching',
            'siamese', 'to_net', 'to_pixels', 'real_batch']
 
@@ -58,13 +58,13 @@ def weight_gradient(
     net:nn.Module,
     x:Tensor,                           # (N, 3, H, W) normalised images
     y:Tensor,                           # (N,) labels
-    weights:dict[str,Tensor]|None=None, # None: the network's own
+    weights:dict[str,Tensor]|None=None, # None: the network's own; such as require a gradient are part of the graph
     create_graph:bool=False,            # differentiable again, with respect to `x`
     loss:Callable=F.cross_entropy,      # function: logits, labels and rows of each of `extra` -> mean over the images
     extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row an image
 )->tuple[Tensor,...]:                   # one gradient a weight
     "Gradient of a loss with respect to all weights"
-    w = {k: p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
+    w = {k: p if p.requires_grad else p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
     total = None
     for share,(a,b,*e) in _parts(net, x, y, *extra):
         with weights_alone(): g = torch.autograd.grad(share*_loss(net, w, a, b, loss, *e), tuple(w.values()), create_graph=create_graph)
@@ -72,6 +72,15 @@ def weight_gradient(
         elif create_graph: total = tuple(map(torch.add, total, g))
         else: torch._foreach_add_(total, g)
     return total
+
+# %% ../../nbs/04_matching/00_losses.ipynb #4d773f2b
+def mean_backward(
+    net:nn.Module,
+    x:Tensor,           # (N, 3, H, W) normalised images
+    y:Tensor,           # (N,) labels
+):
+    "Add the gradient of the mean cross entropy to the weights' `.grad`"
+    for share,(a,b) in _parts(net, x, y): (share*F.cross_entropy(net(a), b)).backward()
 
 # %% ../../nbs/04_matching/00_losses.ipynb #d40478d6
 def layer_distance(
