@@ -108,9 +108,9 @@ class Experts:
         for f in self.files[1:]: _differs(_head(f), self.info, folder)
 
     def __len__(self): return len(self.files)
-    def net(self, data:ImageData, device=None)->nn.Module:
+    def net(self, data:ImageData, device:str|torch.device|None=None, at_once:int|None=None)->nn.Module:
         "A network of the experts' kind"
-        return matching_net(self.info['arch'], data, 0, device, **self.info['net'])
+        return matching_net(self.info['arch'], data, 0, device, at_once, **self.info['net'])
     def at(self, k:int, *epochs:int)->list[Tensor]:
         "Weights of expert `k` after so many epochs"
         last = self.info['epochs']
