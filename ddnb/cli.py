@@ -6,15 +6,9 @@
 from __future__ import annotations
 import argparse, contextlib, inspect, re, sys, warnings
 from pathlib import Path
-import torch
+from . import __version__
 from .contract import METHODS, check_ipc, get_method
-from .errors import DdnbError, known
-from .files import write_atomic
-from .sets.folder import verify_folder
-from .data.load import data_names, is_known, load_data
-from .errors import DataWarning
-from .sets.exporters import export
-from .sets.importers import import_set
+from .errors import DataWarning, DdnbError, known
 
 # %% auto #0
 __all__ = ['COMMANDS', 'add_options', 'main']
@@ -71,8 +65,9 @@ def _distill(argv):
 
 # %% ../nbs/11_scale/00_cli.ipynb #70c42871
 def _methods():
-    print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]   (ddnb distill METHOD --help lists a method\'s own options)\nmethods:')
-    for m in METHODS: print(f'  {m:10}{inspect.getdoc(get_method(m))}')
+    "The list of methods"
+    print("ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]   (ddnb distill METHOD --help lists a method's own options)")
+    print('methods:', *(f'  {m:10}{METHODS[m].about}' for m in METHODS), sep='\n')
 
 # %% ../nbs/11_scale/00_cli.ipynb #cfc1abfd
 def _numbers(s):
@@ -95,6 +90,8 @@ def _choose(argv):
 # %% ../nbs/11_scale/00_cli.ipynb #e8a61295
 def _load(fn, opts, data, root, size, skip_bad):
     "Data at the right size, and the generator opened once"
+    import torch
+    from ddnb.data.load import load_data
     d = load_data(data, root, size, skip_bad)
     if 'generator' not in inspect.signature(fn).parameters: return d
     from ddnb.generators.sets import open_inputs
@@ -136,6 +133,9 @@ def _evaluate(argv):
     p.add_argument('--repeats', type=int, default=3); p.add_argument('--seed', type=int, default=0); p.add_argument('--epochs', type=int)
     p.add_argument('--order', help="what the class numbers of other projects' sets count in: data, sorted, or a text file")
     o = p.parse_args(argv)
+    from ddnb.data.load import is_known, load_data
+    from ddnb.files import write_atomic
+    from ddnb.sets.importers import import_set
     sets = {f: import_set(f, o.data, root=o.root, order=o.order) for f in o.sets}; first = next(iter(sets.values()))
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
@@ -145,14 +145,21 @@ def _evaluate(argv):
 
 # %% ../nbs/11_scale/00_cli.ipynb #50efe7b8
 def _verify(argv):
-    p = _Parser(prog='ddnb verify', description='Hash every file of a set again'); p.add_argument('folder')
-    folder = p.parse_args(argv).folder; problems = verify_folder(folder)
+    p = _Parser(prog='ddnb verify', description='Hash every file of a set again')
+    p.add_argument('folder')
+    folder = p.parse_args(argv).folder
+    from ddnb.sets.folder import verify_folder
+    problems = verify_folder(folder)
     print('\n'.join(problems) or f'{folder}: all files are as they were written')
     return 1 if problems else 0
-def _data(argv): print('\n'.join(data_names()))
+
+def _data(argv):
+    from ddnb.data.load import data_names
+    print('\n'.join(data_names()))
 
 # %% ../nbs/11_scale/00_cli.ipynb #be5f1210
 def _import(argv):
+    from ddnb.sets.importers import import_set
     p = _Parser(prog='ddnb import', description=inspect.getdoc(import_set), allow_abbrev=False)
     p.add_argument('path', help='a folder or file of another project'); p.add_argument('--data', help='the real data that it was distilled from, by name or folder')
     p.add_argument('--out', required=True, help='the folder to write'); add_options(p, import_set)
@@ -160,6 +167,7 @@ def _import(argv):
     s = import_set(o.pop('path'), o.pop('data'), **o).save(out)
     print(f"{s}, in {s.path} (contact sheet: {s.path}/contact.png)")
 def _export(argv):
+    from ddnb.sets.exporters import export
     p = _Parser(prog='ddnb export', description=inspect.getdoc(export), allow_abbrev=False)
     p.add_argument('folder', help='a distilled set'); p.add_argument('--out', required=True, help='a new folder (imagefolder, parquet) or file (pt, safetensors)')
     p.add_argument('--format', default='imagefolder', help='imagefolder, parquet, pt or safetensors'); p.add_argument('--scale', default=argparse.SUPPRESS, help='pt alone: unit or normalised')
@@ -195,7 +203,9 @@ def main(
     "The `ddnb` command"
     argv = sys.argv[1:] if argv is None else argv
     try:
-        if not argv or argv[0] in ('-h', '--help'): print(_USAGE); return 0
+        if argv[:1] in ([], ['-h'], ['--help'], ['--version']):
+            print(f'ddnb {__version__}' if argv[:1] == ['--version'] else _USAGE)
+            return 0
         with _notes(): return COMMANDS[known(argv[0], COMMANDS, 'command')](argv[1:]) or 0
     except DdnbError as e: print(f'ddnb: {e}', file=sys.stderr); return 2
     except KeyboardInterrupt: print('ddnb: interrupted; the same command continues', file=sys.stderr); return 130

@@ -5,40 +5,46 @@
 # %% ../nbs/02_sets/04_contract.ipynb #c13e34e4
 from __future__ import annotations
 from importlib import import_module
+from typing import NamedTuple, TYPE_CHECKING
 from .errors import DdnbError, known
-from .data.images import ImageData, describe
-from .data.load import load_data
+if TYPE_CHECKING: from ddnb.data.images import ImageData
 
 # %% auto #0
-__all__ = ['METHODS', 'get_method', 'pick_options', 'check_ipc', 'job']
+__all__ = ['METHODS', 'Method', 'get_method', 'pick_options', 'check_ipc', 'job']
 
 # %% ../nbs/02_sets/04_contract.ipynb #18d7c1dd
-METHODS = dict(
-    mgd3='ddnb.mgd3',                   # mode-guided diffusion
-    plain='ddnb.baselines.plain',       # the same generator, unguided
-    random='ddnb.baselines.random',     # real images drawn at random
-    herding='ddnb.baselines.herding',   # real images that keep the mean
-    k_center='ddnb.baselines.k_center', # real images that cover
-    nearest='ddnb.baselines.nearest',   # real images nearest to the modes
-    d4m='ddnb.baselines.d4m',           # half-noised prototypes
-    rded='ddnb.baselines.rded',         # crops that a classifier recognises
-    minimax='ddnb.baselines.minimax',   # a fine-tuned generator
-    cao2='ddnb.cao2',                   # selection and refinement
-    dc='ddnb.baselines.dc',             # pixels that match gradients
-    dsa='ddnb.baselines.dc:dsa',        # the same with siamese augmentation
-    dm='ddnb.baselines.dm',             # pixels that match mean features
-    mtt='ddnb.baselines.mtt',           # pixels that match trajectories
-    glad='ddnb.slfd.glad',              # a GAN's latents under any of the three
-    slfd='ddnb.slfd',                   # the same with a learned distribution of logits
-    ruo='ddnb.ruo',                     # latent grids and tiny decoders, as one small file
-)
+class Method(NamedTuple):
+    "Where a method's function is, and what it does"
+    where:str               # "module" or "module:function"
+    about:str               # one line, the function's docstring
+
+METHODS = {name: Method(*m) for name,m in dict(
+    mgd3=('ddnb.mgd3', 'Mode-guided dataset distillation: `ipc` images of every class, each drawn toward its own mode (MGD3)'),
+    plain=('ddnb.baselines.plain', '`ipc` unguided samples of every class'),
+    random=('ddnb.baselines.random', '`ipc` random training images of every class'),
+    herding=('ddnb.baselines.herding', 'Real images whose mean follows the mean of their class (herding)'),
+    k_center=('ddnb.baselines.k_center', 'Real images that cover their class: none of the others is far from one (k-center)'),
+    nearest=('ddnb.baselines.nearest', 'The real training images nearest to the k-means modes of every class'),
+    d4m=('ddnb.baselines.d4m', "Prototypes noised part of the way and denoised again (D4M's disentangled diffusion)"),
+    rded=('ddnb.baselines.rded', 'Crops of real images that a classifier recognises, put together (RDED)'),
+    minimax=('ddnb.baselines.minimax', 'Samples of a diffusion transformer fine-tuned for representativeness and diversity (Minimax)'),
+    cao2=('ddnb.cao2', "Samples that a classifier recognises, refined under the model's own loss (CaO2)"),
+    dc=('ddnb.baselines.dc', 'Pixels whose gradients match those of real images (Dataset Condensation)'),
+    dsa=('ddnb.baselines.dc:dsa', 'Dataset Condensation with differentiable siamese augmentation (DSA)'),
+    dm=('ddnb.baselines.dm', 'Pixels whose mean features are those of real images (distribution matching)'),
+    mtt=('ddnb.baselines.mtt', "Pixels that train a network along experts' trajectories (MTT)"),
+    glad=('ddnb.slfd.glad', 'Latents of a GAN under a matching loss (GLaD)'),
+    slfd=('ddnb.slfd', 'Latents of a GAN under a matching loss with a learned distribution of logits (SLFD)'),
+    ruo=('ddnb.ruo', 'Codes whose decoded images teach, and whose file is small (rate-utility optimisation, RUO)'),
+).items()}
 
 # %% ../nbs/02_sets/04_contract.ipynb #b8f0cfaa
 def get_method(
     name:str,           # e.g. "mgd3"
 ):                      # its `distill` function
     "The `distill` function of a method, by name"
-    module, _, fn = METHODS[known(name, METHODS, 'method')].partition(':')
+    method = METHODS[known(name, METHODS, 'method')]
+    module, _, fn = (method if isinstance(method, str) else method.where).partition(':')
     return getattr(import_module(module), fn or 'distill')
 
 # %% ../nbs/02_sets/04_contract.ipynb #bcfc0412
@@ -76,5 +82,8 @@ def job(
     **more,                     # e.g. `ancestors`, `space`
 )->dict:                        # the head of the manifest
     "What makes two runs the same"
-    return dict(method=method, seed=seed, ipc=ipc, options=options, data=describe(data), generator=generator,
-                licences=[l for l in (data.licence, (generator or {}).get('licence')) if l], **dict(ancestors=[], space='rgb') | more)
+    import torch
+    from ddnb.data.images import describe
+    licences = [l for l in (data.licence, (generator or {}).get('licence')) if l]
+    head = dict(method=method, seed=seed, ipc=ipc, options=options, data=describe(data), generator=generator)
+    return head | dict(licences=licences, threads=torch.get_num_threads(), ancestors=[], space='rgb') | more

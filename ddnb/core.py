@@ -7,9 +7,13 @@ from __future__ import annotations
 import hashlib, sys
 from collections import namedtuple
 import torch
+from .errors import DataWarning, DdnbError, known     # the place where 0.1.0 kept them
 
 # %% auto #0
-__all__ = ['ClassInfo', 'rng', 'get_device', 'progress', 'fixed_batches']
+__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'fixed_batches', 'DdnbError']
+
+# %% ../nbs/00_foundations/02_core.ipynb #c0de0e55
+_all_ = ['DdnbError']          # where 0.1.0 had it
 
 # %% ../nbs/00_foundations/02_core.ipynb #dca92d71
 def rng(
@@ -20,12 +24,33 @@ def rng(
     h = hashlib.sha256(repr((int(seed), *key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(h[:7], 'little'))
 
+# %% ../nbs/00_foundations/02_core.ipynb #8f7dc6b5
+def devices()->list[str]:   # e.g. ["cpu", "cuda:0", "cuda:1"]
+    "Devices of this machine that torch can compute on"
+    found = ['cpu']
+    if torch.cuda.is_available(): found += [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available(): found.append('mps')
+    return found
+
+# %% ../nbs/00_foundations/02_core.ipynb #8c0eac08
+def _is_here(device):
+    "Is a device on this machine? Its number counts from 0, and is the first where none is given; kinds beyond the usual three are tried"
+    if device.type in ('cpu', 'cuda', 'mps'):
+        there = [d.partition(':') for d in devices()]
+        return any(kind == device.type and (not number or int(number) == (device.index or 0)) for kind,_,number in there)
+    try: return torch.empty(1, device=device) is not None
+    except Exception: return False
+
 # %% ../nbs/00_foundations/02_core.ipynb #76cad67c
 def get_device(
-    device:str|torch.device|None=None,  # "cuda", "mps", "cpu", or None for the best there is
+    device:str|torch.device|None=None,  # "cuda", "cuda:1", "mps", "cpu", or None for the best there is
 )->torch.device:
-    "The device asked for, else the best one this machine has"
-    return torch.device(device or ('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'))
+    "The device asked for, if this machine has it, else the best one that it has"
+    if device is None: return torch.device('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
+    try: asked = torch.device(device)
+    except (RuntimeError, TypeError): asked = None
+    if asked is not None and str(device) != 'meta' and _is_here(asked): return asked
+    raise DdnbError(f"device {str(device)!r} is not on this machine; there is {', '.join(devices())} (--device)")
 
 # %% ../nbs/00_foundations/02_core.ipynb #8d5ebc73
 def progress(
@@ -36,7 +61,8 @@ def progress(
     "A progress bar in notebooks and terminals; silent when output goes to a file"
     from fastprogress.fastprogress import progress_bar
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    visible = show and (sys.stdout.isatty() or type(shell).__name__ == 'ZMQInteractiveShell')
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    visible = show and (terminal or type(shell).__name__ == 'ZMQInteractiveShell')
     bar = progress_bar(it, total=len(it)) if visible else it
     if visible: bar.comment = comment
     yield from bar

@@ -120,7 +120,7 @@ def _walked(method, data, options):
     from importlib import import_module
     from ddnb.contract import METHODS, pick_options
     if method == 'cao2': return _cao2(options.get('generator'), data, options)
-    gen, table = options.get('generator'), getattr(import_module(METHODS[method].partition(':')[0]), 'DEFAULTS', {'default': {}})
+    gen, table = options.get('generator'), getattr(import_module(METHODS[method].where.partition(':')[0]), 'DEFAULTS', {'default': {}})
     keys = 'batch_size', 'num_steps', 'cfg_scale', 'sampler', 'strength'
     o = pick_options(dict(default=table['default']), 'default', getattr(gen, 'defaults', None), **{k: options[k] for k in keys if k in options})
     return {('share' if k == 'strength' else k): o[k] for k in keys if k in o}

@@ -4,24 +4,183 @@
 
 # %% ../nbs/00_foundations/01_files.ipynb #6e111ee1
 from __future__ import annotations
-import argparse, hashlib, os, re, unicodedata
+import argparse, atexit, hashlib, io, json, os, re, secrets, shutil, socket, stat, tempfile, threading, time, unicodedata, warnings
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 import torch
-from .errors import DdnbError
+from fastcore.basics import patch
+from safetensors import safe_open
+from safetensors.torch import load as st_read, save as st_bytes
+from .errors import DataWarning, DdnbError
 
 # %% auto #0
-__all__ = ['write_atomic', 'safe_name', 'cache_folder', 'read_checkpoint']
+__all__ = ['SEAL', 'BEAT', 'STALE', 'writing', 'flush_folder', 'write_atomic', 'open_regular', 'read_regular', 'read_checkpoint',
+           'check_seal', 'write_state', 'read_state', 'read_head', 'safe_name', 'open_output', 'cache_folder', 'Lock']
 
 # %% ../nbs/00_foundations/01_files.ipynb #ca4323ea
+@contextmanager
+def writing(
+    path:str|Path,      # what is written, for the message
+):                      # a context
+    "What a disk refuses, in one line"
+    try: yield
+    except OSError as e:
+        raise DdnbError(f"{path} cannot be written: {e.strerror or e}; what was finished before it is kept") from None
+
+# %% ../nbs/00_foundations/01_files.ipynb #c1930e81
+def flush_folder(
+    folder:str|Path,    # whose list of names
+):
+    "Bring a folder's names to disk, where the system can"
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+        try: os.fsync(fd)
+        finally: os.close(fd)
+    except OSError: pass
+
+# %% ../nbs/00_foundations/01_files.ipynb #4907e166
+def _regular(mode): return stat.S_ISREG(mode)
+def _kind(mode):
+    kinds = dict(folder=stat.S_ISDIR, link=stat.S_ISLNK, pipe=stat.S_ISFIFO, socket=stat.S_ISSOCK)
+    return next((k for k,is_one in kinds.items() if is_one(mode)), 'device')
+def _replaceable(path):
+    try: mode = os.lstat(path).st_mode
+    except FileNotFoundError: return
+    if not _regular(mode): raise DdnbError(f"{path} is a {_kind(mode)}, not a file; remove it or name another place")
+def _temporary(folder): return Path(folder)/f'.ddnb-{secrets.token_hex(8)}.tmp'
+
+# %% ../nbs/00_foundations/01_files.ipynb #10732ca9
 def write_atomic(
-    path:Path,          # where to
+    path:str|Path,      # where to
     data:bytes,         # what
+    flush:bool=True,    # the folder too; not where somebody flushes it once for many files
 )->dict:                # its sha256 and bytes, as the manifest keeps them
     "Write a file so that no reader ever sees a part of it"
-    tmp = Path(path).with_name(f'.{Path(path).name}.tmp')
-    with open(tmp, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
-    os.replace(tmp, path)
+    path = Path(path)
+    tmp = _temporary(path.parent)
+    with writing(path):
+        _replaceable(path)
+        try:
+            with open(tmp, 'xb') as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(tmp, path)
+        finally: tmp.unlink(missing_ok=True)
+        if flush: flush_folder(path.parent)
     return dict(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+# %% ../nbs/00_foundations/01_files.ipynb #fe0d8cee
+def open_regular(
+    path:str|Path,
+):                      # a file object, to read
+    "Open a file that is one: no link, no pipe, no device"
+    flags = os.O_RDONLY | sum(getattr(os, f, 0) for f in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_BINARY'))
+    try: mode = os.lstat(path).st_mode
+    except (OSError, ValueError) as e: raise DdnbError(f"{path} cannot be read: {getattr(e, 'strerror', e)}") from None
+    if not _regular(mode): raise DdnbError(f"{path} is a {_kind(mode)}, not a file; nothing was read from it")
+    try: return open(os.open(path, flags), 'rb')
+    except OSError as e: raise DdnbError(f"{path} cannot be read: {e.strerror}") from None
+
+# %% ../nbs/00_foundations/01_files.ipynb #d852ede3
+def read_regular(
+    path:str|Path,
+    most:int|None=None,     # bytes; a longer file is refused unread
+)->bytes:
+    "The content of a regular file"
+    with open_regular(path) as f:
+        size = os.fstat(f.fileno()).st_size
+        if most is not None and size > most: raise DdnbError(f"{path} has {size} bytes where at most {most} are expected")
+        return f.read()
+
+# %% ../nbs/00_foundations/01_files.ipynb #92d30ed4
+def read_checkpoint(
+    path:str|Path,      # a file that `torch.save` wrote
+)->dict:                # what is in it, on the CPU
+    "A checkpoint's contents, without running anything in it"
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]): return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e: raise DdnbError(f"cannot read {path}: it is no checkpoint of tensors and plain containers ({type(e).__name__})") from None
+
+# %% ../nbs/00_foundations/01_files.ipynb #f6441767
+SEAL = 'ddnb-sha256:' + '0'*64      # the place of a checksum in a file
+_SEAL, _CHUNK = re.compile(rb'ddnb-sha256:([0-9a-f]{64})'), 1<<20
+def _sum(pieces, about):
+    h = hashlib.sha256(about.encode() + b'\n')
+    for p in pieces: h.update(p)
+    return h.hexdigest()
+
+# %% ../nbs/00_foundations/01_files.ipynb #6d5ca04b
+def check_seal(
+    path:str|Path,
+    about:str='',       # what it was written for
+    sealed:bool=False,  # refuse a file without a seal
+)->bool:                # had it a seal?
+    "Refuse a file whose bytes are not those that were written"
+    with open_regular(path) as f:
+        head = f.read(_CHUNK)
+        if not (m := _SEAL.search(head)):
+            if not sealed: return False
+            raise DdnbError(f"{path} is damaged: it has no checksum; delete it, and it is made again")
+        zeroed = head[:m.start(1)] + b'0'*64 + head[m.end(1):]
+        found = _sum(chain([zeroed], iter(lambda: f.read(_CHUNK), b'')), about)
+    if found == m[1].decode(): return True
+    raise DdnbError(f"{path} is damaged or another run's: its checksum does not match; delete it, and it is made again")
+
+# %% ../nbs/00_foundations/01_files.ipynb #beb24b3c
+def _packed(kind, content, head):
+    if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode()
+    if kind == '.safetensors':
+        return st_bytes({k: t.detach().cpu().contiguous() for k,t in content.items()}, {**(head or {}), 'ddnb.seal': SEAL})
+    buf = io.BytesIO()
+    torch.save(content, buf)
+    return SEAL.encode() + b'\n' + buf.getvalue()
+def _unpacked(kind, data):
+    if kind == '.json':
+        content = json.loads(data)
+        content.pop('seal', None)
+        return content
+    if kind == '.safetensors': return st_read(data)
+    return read_checkpoint(io.BytesIO(data.partition(b'\n')[2] if _SEAL.match(data) else data))
+
+# %% ../nbs/00_foundations/01_files.ipynb #e1b25f04
+def write_state(
+    path:str|Path,          # .json, .safetensors or .pt
+    content:dict,           # plain, or tensors by name
+    head:dict|None=None,    # safetensors: words by name
+    about:str='',           # the job and the place that it is for
+)->dict:                    # its sha256 and bytes
+    "Write a file that carries its own checksum"
+    data = _packed(Path(path).suffix, content, head)
+    return write_atomic(path, data.replace(SEAL.encode(), b'ddnb-sha256:' + _sum([data], about).encode(), 1))
+
+# %% ../nbs/00_foundations/01_files.ipynb #afa35ed1
+def read_state(
+    path:str|Path,
+    about:str='',       # as when it was written
+    sealed:bool=False,  # refuse a file without a seal
+)->dict:                # its content
+    "What `write_state` wrote, or one line that says which file to delete"
+    check_seal(path, about, sealed)
+    try: return _unpacked(Path(path).suffix, read_regular(path))
+    except Exception as e:
+        raise DdnbError(f"{path} is damaged ({type(e).__name__}); delete it, and it is made again") from None
+
+# %% ../nbs/00_foundations/01_files.ipynb #ae543bc3
+def read_head(
+    path:str|Path,      # .safetensors
+    key:str,            # e.g. "ddnb.teacher"
+)->dict|None:           # None: it has no such words
+    "The words that a file of tensors has beside them, as JSON, without reading the tensors"
+    with open_regular(path): pass
+    try:
+        with safe_open(path, 'pt') as f: words = f.metadata() or {}
+        found = json.loads(words[key]) if key in words else None
+    except Exception as e: raise DdnbError(f"{path} is no readable safetensors file ({type(e).__name__})") from None
+    if not isinstance(found, dict | None): raise DdnbError(f"{path} has no dictionary for {key}")
+    return found
 
 # %% ../nbs/00_foundations/01_files.ipynb #5afe0002
 _RESERVED = {'con', 'prn', 'aux', 'nul', *(f'{d}{i}' for d in ('com', 'lpt') for i in range(1, 10))}
@@ -36,16 +195,135 @@ def safe_name(
     text = text[:80].encode()[:200].decode(errors='ignore').strip('-.') or empty
     return f'{text}-' if text.split('.')[0].lower() in _RESERVED else text
 
+# %% ../nbs/00_foundations/01_files.ipynb #167236ec
+def _nearest(path): return next(p for p in (path, *path.parents) if os.path.lexists(p))
+def _probe(folder):
+    "Can files be made there?"
+    tmp = _temporary(folder)
+    try: open(tmp, 'xb').close()
+    finally: tmp.unlink(missing_ok=True)
+
+# %% ../nbs/00_foundations/01_files.ipynb #4c5d6134
+def open_output(
+    path:str|Path,          # what the caller named
+    folder:bool=False,      # a folder for results; False: a file
+)->Path:                    # `~` expanded
+    "A place for results that can be written; found out before the work"
+    if not str(path).strip() or '\0' in str(path): raise DdnbError(f"{str(path)!r} names no {'folder' if folder else 'file'}; give a name")
+    try: path = Path(path).expanduser()
+    except RuntimeError: raise DdnbError(f"{path} names a home folder that is not known; give the whole path") from None
+    with writing(path):
+        if folder and os.path.lexists(path) and not path.is_dir(): raise DdnbError(f"{path} is a file; name a folder")
+        if not folder: _replaceable(path)
+        near = _nearest(path.absolute() if folder else path.absolute().parent)
+        if not near.is_dir(): raise DdnbError(f"{path} cannot be made: {near} is no folder; choose another place")
+        _probe(near)
+        for part in path.absolute().relative_to(near).parts: os.path.lexists(near/part)
+        if long := [p for p in path.parts if len(os.fsencode(p)) > 255]: raise DdnbError(f"{long[0][:40]}... is too long for a name; choose a shorter one")
+        if not folder: path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
 # %% ../nbs/00_foundations/01_files.ipynb #9c84fbf7
+@lru_cache
+def _stand_in(wanted, why):
+    warnings.warn(f"the cache {wanted} cannot be written ({why}): what this run trains is not kept", DataWarning, stacklevel=3)
+    folder = tempfile.mkdtemp(prefix='ddnb-cache-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+# %% ../nbs/00_foundations/01_files.ipynb #7f253c72
 def cache_folder()->Path:
     "Where trained teachers are kept: DDNB_CACHE, else ~/.cache/ddnb"
-    return Path(os.environ.get('DDNB_CACHE') or Path.home()/'.cache/ddnb')
+    wanted = os.environ.get('DDNB_CACHE') or Path.home()/'.cache/ddnb'
+    try: return open_output(wanted, folder=True)
+    except DdnbError as e: return _stand_in(str(wanted), str(e))
 
-# %% ../nbs/00_foundations/01_files.ipynb #92d30ed4
-def read_checkpoint(
-    path:str|Path,      # a file that `torch.save` wrote
-)->dict:                # what is in it, on the CPU
-    "A checkpoint's contents, without running anything in it"
+# %% ../nbs/00_foundations/01_files.ipynb #2c1f3e6c
+BEAT, STALE = 15., 60.      # seconds between two heartbeats, and of silence after which a lock counts for nothing
+def _me(): return json.dumps(dict(process=os.getpid(), host=socket.gethostname(), since=time.strftime('%Y-%m-%d %H:%M:%S')))
+def _os_lock(fd):
+    "BlockingIOError: another has it; any other OSError: this disk has no locks"
+    try: import fcntl
+    except ImportError:
+        import msvcrt
+        try: return msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError: raise BlockingIOError from None
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+# %% ../nbs/00_foundations/01_files.ipynb #3a1ec5b6
+class Lock:
+    "One piece of work for one process at a time"
+    def __init__(self,
+        path:str|Path,              # of the lock's file, made and removed here
+        what:str='this folder',     # for the message
+    ): self.path, self.what, self.fd, self.alive = Path(path), what, None, None
+
+    def holder(self)->str:
+        "Who has it"
+        try: d = json.loads(read_regular(self.path, 1000))
+        except (DdnbError, ValueError): d = {}
+        return f"process {d.get('process', '?')} on {d.get('host', '?')} since {d.get('since', '?')}" if isinstance(d, dict) else 'another process'
+
+    def take(self,
+        wait:bool=True,     # until it is free; False: a `DdnbError` names the holder
+    )->Lock:
+        "Have the lock"
+        while not (self.fd or self.alive or self._try()):
+            if not wait: raise DdnbError(f"{self.what} is being worked on by {self.holder()}; wait until it ends, or choose another folder")
+            time.sleep(.05)
+        return self
+    __enter__ = take
+    def __exit__(self, *_): self.free()
+
+# %% ../nbs/00_foundations/01_files.ipynb #b5d61131
+@patch
+def _try(self:Lock):
+    with writing(self.path):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _replaceable(self.path)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+        try:
+            _os_lock(fd)
+            if not (os.path.exists(self.path) and os.path.samestat(os.fstat(fd), os.stat(self.path))): raise BlockingIOError
+            os.truncate(fd, 0)
+            os.write(fd, _me().encode())
+            self.fd = fd
+            return True
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except OSError: os.close(fd)
+        return self._beat()
+
+# %% ../nbs/00_foundations/01_files.ipynb #0d34347f
+@patch
+def _beat(self:Lock):
+    "The lock of disks without locks: a file that its owner keeps touching"
+    at = self.path.with_name(self.path.name+'.beat')
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]): return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e: raise DdnbError(f"cannot read {path}: it is no checkpoint of tensors and plain containers ({type(e).__name__})") from None
+        if time.time() - os.stat(at).st_mtime > STALE: at.unlink(missing_ok=True)
+    except FileNotFoundError: pass
+    try:
+        with open(at, 'x') as f: f.write(_me())
+    except FileExistsError: return False
+    self.path.write_text(_me())
+    self.alive = threading.Event()
+    threading.Thread(target=self._touch, args=(at, self.alive), daemon=True).start()
+    return True
+@patch
+def _touch(self:Lock, at, ended):
+    while not ended.wait(BEAT):
+        try: os.utime(at)
+        except OSError: return
+
+# %% ../nbs/00_foundations/01_files.ipynb #88c98361
+@patch
+def free(self:Lock):
+    "Give it back"
+    if self.alive:
+        self.alive.set()
+        self.path.with_name(self.path.name+'.beat').unlink(missing_ok=True)
+    try: self.path.unlink(missing_ok=True)
+    except OSError: pass            # a system that does not remove open files
+    if self.fd is not None: os.close(self.fd)
+    self.fd = self.alive = None

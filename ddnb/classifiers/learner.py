@@ -36,6 +36,10 @@ class TensorLoader:
         g:Generator,            # order of every epoch
     ): self.x, self.y, self.batch_size, self.g = x, y, batch_size, g
 
+    def to(self, device:torch.device)->TensorLoader:
+        "Move all images; a loader without this method loses fastai's `device`"
+        self.x, self.y = self.x.to(device), self.y.to(device)
+        return self
     def __len__(self): return -(-len(self.x)//self.batch_size)
     def __iter__(self):
         order = torch.randperm(len(self.x), generator=self.g).to(self.x.device)
@@ -254,6 +258,7 @@ def recipe_net(
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Judge(Learner):
     "A `Learner` that calls, at every event, the callbacks that listen to it"
+    def _set_device(self, batch): return batch      # made where the network is
     def _call_one(self, event_name):
         if event_name not in self._heard or self._heard[event_name][0] != list(self.cbs):
             self._heard[event_name] = list(self.cbs), [cb for cb in self.cbs.sorted('order') if event_name == 'after_fit' or hasattr(type(cb), event_name)]
@@ -287,7 +292,8 @@ def judge(
     device, g = get_device(device), rng(seed if order_seed is None else order_seed, 'train')
     stored = labels if labels.dim() == 3 else None
     y = torch.arange(len(images)) if stored is not None else labels
-    dls = DataLoaders(TensorLoader(images.to(device), y.to(device), r.batch_size, g), [], device=device)
+    loader = TensorLoader(images, y, r.batch_size, g)
+    dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
     loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
     return Judge(dls, recipe_net(data, r, arch, seed).to(device), loss, opt_func=lambda p, lr: make_optimizer(r, p), lr=r.lr, cbs=_callbacks(data, r, g, teacher, stored),
                    wd_bn_bias=True, default_cbs=False)

@@ -16,6 +16,7 @@ from .learner import accuracy, judge, normalise, to_float
 from .recipe import Recipe
 from ..core import ClassInfo, get_device
 from ..data.images import IMAGENET_STATS, ImageData, describe
+from ..data.names import find_classes
 from ..data.subsets import imagenet_classes
 from ..errors import DdnbError
 from ..files import cache_folder, write_atomic
@@ -82,8 +83,7 @@ def columns(
     data:ImageData,
 )->Tensor:                  # (classes,) the teacher's output for every class of the data
     "Outputs of a teacher in the data's order, by WordNet id, else by name"
-    at = {k: i for i,c in enumerate(teacher.classes) for k in (c.name.lower(), c.wnid) if k}
-    found = [at.get(c.wnid) if c.wnid in at else at.get(c.name.lower()) for c in data.classes]
+    found = find_classes(data.classes, teacher.classes, f"the teacher {teacher.info.get('arch', '')}")
     lost = [c.name for c,f in zip(data.classes, found) if f is None]
     if lost: raise DdnbError(f"the teacher {teacher.info.get('arch', '')} with {len(teacher.classes)} outputs does not know {lost[0]!r} ({len(lost)} of the {len(data.classes)} classes of {data.name}); choose one trained on {data.name}")
     return torch.tensor(found)

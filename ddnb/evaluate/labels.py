@@ -29,9 +29,12 @@ def replay(
     seed:int=0,
 ):                          # yields epoch, positions, augmented images
     "All batches that a training with `order_seed=seed` sees, in order"
-    g = rng(seed, 'train'); dl = TensorLoader(images, torch.arange(len(images)), r.batch_size, g)
+    g = rng(seed, 'train')
+    batches = TensorLoader(images, torch.arange(len(images), device=images.device), r.batch_size, g)
     for epoch in range(r.epochs):
-        for x,pos in dl: x, pos, *_ = augment(x, pos, r, g, stats); yield epoch, pos, x
+        for x,pos in batches:
+            x, pos, *_ = augment(x, pos, r, g, stats)
+            yield epoch, pos, x
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #ebf2c982
 def soft_labels(
@@ -53,7 +56,9 @@ def _head(s, data, r, seed, t):
     "Manifest of a relabelled set"
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
     options = dict(recipe=asdict(r), teacher={k: t.info.get(k) for k in ('arch', 'accuracy', 'seed', 'file')})
-    return dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None, ancestors=past, space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
+    head = dict(method='relabel', seed=seed, ipc=s.info.get('ipc'), options=options, data=describe(data), generator=None)
+    kept = dict(space=s.info.get('space', 'rgb'), licences=s.info.get('licences', []))
+    return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
 def relabel(

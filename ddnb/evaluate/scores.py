@@ -15,6 +15,7 @@ from ..core import ClassInfo, get_device, progress as progress_bar
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
+from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
 from .labels import as_logits
@@ -72,11 +73,11 @@ def align_labels(
     data:ImageData,
 )->Tensor:                      # for each of the set's classes, its label in the data's numbering
     "The set's classes in the order of the data's"
-    key = lambda c: c.wnid or c.name
-    at = {key(c): i for i,c in enumerate(data.classes)}
-    lost = [c.name for c in s.classes if key(c) not in at]
-    if lost or len(s.classes) != len(data.classes): raise DdnbError(f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}" + (f": {lost[0]!r} is not among them" if lost else ''))
-    return s.labels.new_tensor([at[key(c)] for c in s.classes])
+    found = find_classes(s.classes, data.classes, data.name)
+    lost = [c.name for c,f in zip(s.classes, found) if f is None]
+    if lost or len(s.classes) != len(data.classes):
+        raise DdnbError(f"the set's {len(s.classes)} classes are not the {len(data.classes)} of {data.name}" + (f": {lost[0]!r} is not among them" if lost else ''))
+    return s.labels.new_tensor(found)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f376e4c3
 def judge_inputs(

@@ -49,6 +49,9 @@ def net(self:Stacked, k:int)->nn.Module:
 class Side:
     "Loaders side by side: their batches as (R, B, ...)"
     def __init__(self, loaders:list[TensorLoader]): self.loaders = loaders
+    def to(self, device:torch.device)->Side:
+        for loader in self.loaders: loader.to(device)
+        return self
     def __len__(self): return len(self.loaders[0])
     def __iter__(self):
         for batches in zip(*self.loaders): yield tuple(torch.stack(b) for b in zip(*batches))
@@ -106,7 +109,8 @@ def judges(
     device, gens = get_device(device), [rng(k if order_seed is None else order_seed, 'train') for k in seeds]
     stored = labels if labels.dim() == 3 else None
     x, y = images.to(device), (torch.arange(len(images)) if stored is not None else labels).to(device)
-    dls = DataLoaders(Side([TensorLoader(x, y, r.batch_size, g) for g in gens]), [], device=device)
+    loader = Side([TensorLoader(x, y, r.batch_size, g) for g in gens])
+    dls = DataLoaders(loader, loader, device=device)
     test = data.test if r.zoom == 1 else Zoomed(data.test, r.zoom)
     cbs = [TrainEvalCallback(), AugmentEach(r, data.stats, gens, teacher if r.labels == 'teacher' else None, stored), Schedule(r), TestEach(test, data.stats, r)] + ([Average(r.ema)] if r.ema else [])
     model = Stacked([recipe_net(data, r, arch, k) for k in seeds]); model.base[0].to(device)

@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 from torch import Tensor
 import torch
+from ..core import ClassInfo
 from ..data.images import ImageData
+from ..data.names import find_classes
+from ..data.subsets import imagenet_classes
 from ..errors import DdnbError
 
 # %% auto #0
@@ -32,10 +35,12 @@ class DiffusionGenerator(Protocol):
     def describe(self)->dict: "id, sha256 of the weights, licence"
 
 # %% ../../nbs/03_generators/00_base.ipynb #ca75daf4
-def _find(data, names, wnids):
-    "The generator's label of every class, None where it has none"
-    ids, by_name = {w: i for i,w in enumerate(wnids or [])}, {n.strip().lower(): i for i,n in enumerate(names or [])}
-    return [ids.get(c.wnid, by_name.get(c.name.strip().lower())) for c in data.classes]
+def _classes(names, wnids):
+    "A generator's classes, as far as it says them"
+    if wnids and not names:
+        known = {c.wnid: c.name for c in imagenet_classes()}
+        return [ClassInfo(known.get(w, w), w) for w in wnids]
+    return [ClassInfo(n, w) for n,w in zip(names or [], wnids or [None]*len(names or []))]
 
 # %% ../../nbs/03_generators/00_base.ipynb #2d10e5b0
 def match_classes(
@@ -46,8 +51,9 @@ def match_classes(
     generator:str='the generator',      # its id, for the message
 )->Tensor:                              # (classes,) the generator's label of each class
     "The generator's label for every class of the data, by WordNet id, else by name"
-    found = _find(data, names, wnids)
+    found = find_classes(data.classes, _classes(names, wnids), generator)
     if None not in found: return torch.tensor(found)
     if not names and not wnids and len(data.classes) == num_classes: return torch.arange(num_classes)
     lost = [c.name for c,f in zip(data.classes, found) if f is None]
-    raise DdnbError(f"{generator} cannot make {lost[0]!r} ({len(lost)} of {len(data.classes)} classes of {data.name} are unknown to it); choose a generator trained on this data")
+    raise DdnbError(f"{generator} cannot make {lost[0]!r} ({len(lost)} of {len(data.classes)} classes of {data.name} "
+                    "are unknown to it); choose a generator trained on this data")

@@ -15,5 +15,6 @@ from .guidance import ModeGuide, shift_mean, shift_eps, stop_index
 from .search import choose_guidance
 
 # %% ../../nbs/05_mgd3/06_mgd3.ipynb #2b7d613e
-_all_ = ['distill', 'DEFAULTS', 'mgd3_options', 'kmeans_modes', 'class_latents', 'find_modes', 'nearest_latents', 'discover', 'nearest_real', 'show_modes',
-         'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index', 'choose_guidance']
+_all_ = ['distill', 'DEFAULTS', 'mgd3_options', 'kmeans_modes', 'class_latents', 'find_modes', 'nearest_latents',
+         'discover', 'nearest_real', 'show_modes', 'ModeGuide', 'shift_mean', 'shift_eps', 'stop_index',
+         'choose_guidance']

@@ -6,10 +6,6 @@
 from __future__ import annotations
 import warnings
 import torch
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import DBSCAN, SpectralClustering
-from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..errors import DdnbError, known
@@ -20,49 +16,78 @@ __all__ = ['ALGORITHMS', 'nearest_latents', 'closest_modes', 'gmm_modes', 'spect
            'find_modes']
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #4345ce2d
-def _rows(z): return z.flatten(1).double().numpy()
-def _means(z, own):
+def _rows(latents): return latents.flatten(1).double().numpy()
+def _means(latents, own):
     "Mean of every group of latents; `own` (n,) says which group, negative for none"
-    return torch.stack([z[own == c].mean(0) for c in range(int(own.max())+1)])
+    return torch.stack([latents[own == c].mean(0) for c in range(int(own.max())+1)])
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #b0effd6d
 def nearest_latents(
     latents:Tensor,         # (n, C, h, w) of one class
     modes:Tensor,           # (k, C, h, w), k <= n
 )->Tensor:                  # (k,) positions, all different
-    "Positions of the real latents nearest to the modes, one for each"
-    d = torch.cdist(modes.flatten(1).double(), latents.flatten(1).double())**2
-    return torch.from_numpy(linear_sum_assignment(d.numpy())[1])
+    "Positions of the real latents nearest to the modes, one for each (MGD3, appendix D)"
+    from scipy.optimize import linear_sum_assignment
+    squared = torch.cdist(modes.flatten(1).double(), latents.flatten(1).double())**2
+    return torch.from_numpy(linear_sum_assignment(squared.numpy())[1])
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #850a9bba
-def closest_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
-    "The real latents nearest to the k-means centroids"
+def closest_modes(
+    latents:Tensor,         # (n, C, h, w) of one class
+    k:int,                  # how many modes
+    seed:int=0,             # of the k-means++ start
+)->Tensor:                  # (k, C, h, w)
+    "The real latents nearest to the k-means centroids (MGD3, appendix D)"
     return latents[nearest_latents(latents, kmeans_modes(latents, k, seed))]
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #9c96da85
-def gmm_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
-    "Means of a Gaussian mixture with diagonal covariances"
-    with threadpool_limits(1): fit = GaussianMixture(k, covariance_type='diag', reg_covar=1e-2, random_state=seed).fit(_rows(latents))
+def gmm_modes(
+    latents:Tensor,         # (n, C, h, w) of one class
+    k:int,                  # how many modes
+    seed:int=0,             # of the k-means start
+)->Tensor:                  # (k, C, h, w)
+    "Means of a Gaussian mixture with diagonal covariances (MGD3, appendix D)"
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+    mixture = GaussianMixture(k, covariance_type='diag', reg_covar=1e-2, random_state=seed)
+    with threadpool_limits(1): fit = mixture.fit(_rows(latents))
     return torch.from_numpy(fit.means_).float().view(k, *latents.shape[1:])
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #20ee48d8
-def spectral_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
-    "Means of spectral clusters over the graph of ten nearest neighbours"
-    algo = SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=min(10, len(latents)), random_state=seed, assign_labels='kmeans')
+def spectral_modes(
+    latents:Tensor,         # (n, C, h, w) of one class
+    k:int,                  # how many modes
+    seed:int=0,             # of the eigenvectors' start and of k-means
+)->Tensor:                  # (k, C, h, w)
+    "Means of spectral clusters over the graph of ten nearest neighbours (MGD3, appendix D)"
+    from sklearn.cluster import SpectralClustering
+    from threadpoolctl import threadpool_limits
+    algo = SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=min(10, len(latents)), random_state=seed,
+                              assign_labels='kmeans')
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter('ignore')                     # a graph in several pieces is fine: pieces are clusters
         return _means(latents, torch.from_numpy(algo.fit_predict(_rows(latents))))
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #b7197b6a
-def _dbscan(z, k, min_samples=5):
+def _radii(distances, min_samples):
+    "Radii to try, the largest first: quantiles of the distance to the fifth neighbour"
+    far = distances.sort(1).values[:,min(min_samples, len(distances)-1)]
+    return [far.quantile(q/10).item()+1e-9 for q in range(10, 0, -1)]
+
+# %% ../../nbs/05_mgd3/01_clusters.ipynb #7eb9e427
+def _dbscan(latents, k, min_samples=5):
     "Cluster of every latent (-1: noise), at the radius that finds nearest to `k` clusters"
-    d = torch.cdist(z.flatten(1).double(), z.flatten(1).double()); d.fill_diagonal_(0)
-    far, best = d.sort(1).values[:,min(min_samples, len(d)-1)], None
-    for q in range(10, 0, -1):
-        own = torch.from_numpy(DBSCAN(eps=far.quantile(q/10).item()+1e-9, min_samples=min_samples, metric='precomputed').fit_predict(d.numpy()))
-        off = abs(int(own.max())+1 - k)
-        if (own >= 0).sum() >= k and (best is None or off < best[0]): best = off, own
-    if best is None: raise DdnbError(f"dbscan calls all but {int((own >= 0).sum())} of {len(z)} images noise, and {k} modes are wanted; choose another algorithm or fewer images per class")
+    from sklearn.cluster import DBSCAN
+    points, best = latents.flatten(1).double(), None
+    distances = torch.cdist(points, points).fill_diagonal_(0)
+    for radius in _radii(distances, min_samples):
+        found = DBSCAN(eps=radius, min_samples=min_samples, metric='precomputed').fit_predict(distances.numpy())
+        own = torch.from_numpy(found)
+        off, kept = abs(int(own.max())+1 - k), int((own >= 0).sum())
+        if kept >= k and (best is None or off < best[0]): best = off, own
+    if best is None:
+        raise DdnbError(f"dbscan calls all but {kept} of {len(latents)} images noise, and {k} modes are wanted; "
+                        "choose another algorithm or fewer images per class")
     return best[1]
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #8f7a72c1
@@ -70,32 +95,45 @@ def _shares(sizes, k):
     "How many modes each cluster gets: one, and the rest where images per mode are most"
     got = [1]*len(sizes)
     while sum(got) < k:
-        got[max((i for i in range(len(sizes)) if got[i] < sizes[i]), key=lambda i: sizes[i]/got[i])] += 1
+        room = [i for i in range(len(sizes)) if got[i] < sizes[i]]
+        got[max(room, key=lambda i: sizes[i]/got[i])] += 1
     return got
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #9ada42ad
-def dbscan_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
-    "Means of DBSCAN's clusters; the largest of too many, the largest divided of too few"
+def dbscan_modes(
+    latents:Tensor,         # (n, C, h, w) of one class
+    k:int,                  # how many modes
+    seed:int=0,             # of k-means, where clusters are divided
+)->Tensor:                  # (k, C, h, w)
+    "Means of DBSCAN's clusters; the largest of too many, the largest divided of too few (MGD3, appendix D)"
     own = _dbscan(latents, k)
     groups = sorted((latents[own == c] for c in range(int(own.max())+1)), key=len, reverse=True)[:k]
-    return torch.cat([kmeans_modes(g, n, seed) for g,n in zip(groups, _shares([len(g) for g in groups], k))])
+    shares = _shares([len(g) for g in groups], k)
+    return torch.cat([kmeans_modes(group, n, seed) for group,n in zip(groups, shares)])
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #be28cd4b
-def random_modes(latents:Tensor, k:int, seed:int=0)->Tensor:
-    "Real latents at random, without replacement"
-    return latents[torch.randperm(len(latents), generator=rng(seed, 'modes', len(latents)))[:k]]
+def random_modes(
+    latents:Tensor,         # (n, C, h, w) of one class
+    k:int,                  # how many modes
+    seed:int=0,             # of the draw
+)->Tensor:                  # (k, C, h, w)
+    "Real latents at random, without replacement (MGD3, appendix D)"
+    order = torch.randperm(len(latents), generator=rng(seed, 'modes', len(latents)))
+    return latents[order[:k]]
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #e67b4119
-ALGORITHMS = dict(kmeans=kmeans_modes, closest=closest_modes, gmm=gmm_modes, dbscan=dbscan_modes, spectral=spectral_modes, random=random_modes)
+ALGORITHMS = dict(kmeans=kmeans_modes, closest=closest_modes, gmm=gmm_modes, dbscan=dbscan_modes,
+                  spectral=spectral_modes, random=random_modes)
 
 # %% ../../nbs/05_mgd3/01_clusters.ipynb #d8fc2e1b
 def find_modes(
     latents:Tensor,             # (n, C, h, w) of one class
     k:int,                      # how many modes, at most n
     algorithm:str='kmeans',     # see `ALGORITHMS`
-    seed:int=0,
+    seed:int=0,                 # of the algorithm
 )->Tensor:                      # (k, C, h, w)
     "Modes of a class by the named algorithm"
-    fn = ALGORITHMS[known(algorithm, ALGORITHMS, 'mode algorithm')]
-    if not latents.isfinite().all(): raise DdnbError("latents of a class hold NaN or infinity; encode in float32 (--dtype float32)")
-    return latents.clone() if k == len(latents) else fn(latents, k, seed)
+    algo = ALGORITHMS[known(algorithm, ALGORITHMS, 'mode algorithm')]
+    if not latents.isfinite().all():
+        raise DdnbError("latents of a class hold NaN or infinity; encode in float32 (--dtype float32)")
+    return latents.clone() if k == len(latents) else algo(latents, k, seed)

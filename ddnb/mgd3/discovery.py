@@ -28,8 +28,9 @@ __all__ = ['discover', 'nearest_real', 'show_modes']
 def _folder(folder, about):
     "The sub-folder of a job; made if it is not there"
     if Path(folder).is_file(): raise DdnbError(f"{folder} is a file; modes are kept in a folder")
-    name = about['data']['name'], about['algorithm'], str(about['k']), hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    at = Path(folder)/'-'.join(name); at.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    at = Path(folder)/f"{about['data']['name']}-{about['algorithm']}-{about['k']}-{digest[:12]}"
+    at.mkdir(parents=True, exist_ok=True)
     write_atomic(at/'about.json', json.dumps(about, indent=1).encode())
     return at
 
@@ -38,16 +39,17 @@ class _Kept:
     "Modes of one job in a folder, a file for each class; without a folder, nothing is kept"
     def __init__(self, at): self.at = at
     def get(self, label):
-        if self.at is None or not (f := self.at/f'{label}.safetensors').exists(): return None
-        try: return load_file(f)['modes']
-        except (SafetensorError, KeyError, OSError): raise DdnbError(f"{f} is damaged; remove it and its modes are found again") from None
+        if self.at is None or not (file := self.at/f'{label}.safetensors').exists(): return None
+        try: return load_file(file)['modes']
+        except (SafetensorError, KeyError, OSError):
+            raise DdnbError(f"{file} is damaged; remove it and its modes are found again") from None
     def put(self, label, modes):
         if self.at: write_atomic(self.at/f'{label}.safetensors', st_bytes(dict(modes=modes.contiguous())))
         return modes
 
 # %% ../../nbs/05_mgd3/02_discovery.ipynb #f3544b0d
 def discover(
-    gen:DiffusionGenerator,
+    gen:DiffusionGenerator,         # whose autoencoder encodes
     data:ImageData,
     ipc:int,                        # modes per class
     labels:list[int]|None=None,     # which classes; None: all
@@ -57,28 +59,33 @@ def discover(
     mirror:bool=False,              # mirror by chance while encoding, as the released code does
     folder:str|Path|None=None,      # keep the modes here, and find them again
 )->dict[int,Tensor]:                # label -> (ipc, C, h, w) modes
-    "Modes of every class; class after class, one in memory at a time"
+    "Modes of every class; class after class, one in memory at a time (MGD3, section 4.1)"
     check_ipc(ipc, data, real=True)
-    kept = _Kept(_folder(folder, dict(data=describe(data), generator=gen.describe(), algorithm=modes, k=ipc, seed=seed, mirror=mirror)) if folder else None)
-    def of(c):
-        found = kept.get(c)
-        return found if found is not None else kept.put(c, find_modes(class_latents(gen, data, c, mirror=mirror), ipc, modes, seed))
-    return {c: of(c) for c in progress_bar(list(range(len(data.classes)) if labels is None else labels), 'modes', progress)}
+    about = dict(data=describe(data), generator=gen.describe(), algorithm=modes, k=ipc, seed=seed, mirror=mirror)
+    kept, found = _Kept(_folder(folder, about) if folder else None), {}
+    wanted = list(range(len(data.classes)) if labels is None else labels)
+    for label in progress_bar(wanted, 'modes', progress):
+        found[label] = kept.get(label)
+        if found[label] is not None: continue
+        latents = class_latents(gen, data, label, mirror=mirror)
+        found[label] = kept.put(label, find_modes(latents, ipc, modes, seed))
+    return found
 
 # %% ../../nbs/05_mgd3/02_discovery.ipynb #1e6ba9a7
 def nearest_real(
-    gen:DiffusionGenerator,
+    gen:DiffusionGenerator, # whose autoencoder encodes
     data:ImageData,
     label:int,
     modes:Tensor,           # (k, C, h, w) of the class
-    mirror:bool=False,
+    mirror:bool=False,      # mirror by chance while encoding, as the released code does
 )->Tensor:                  # (k,) positions in the training split, all different
-    "The real training image nearest to each mode"
-    return data.train.of_class(label)[nearest_latents(class_latents(gen, data, label, mirror=mirror), modes)]
+    "The real training image nearest to each mode (MGD3, appendix D)"
+    latents = class_latents(gen, data, label, mirror=mirror)
+    return data.train.of_class(label)[nearest_latents(latents, modes)]
 
 # %% ../../nbs/05_mgd3/02_discovery.ipynb #361be4ce
 def show_modes(
-    gen:DiffusionGenerator,
+    gen:DiffusionGenerator, # whose autoencoder decodes
     data:ImageData,
     label:int,
     modes:Tensor,           # (k, C, h, w) of the class
@@ -86,5 +93,5 @@ def show_modes(
 )->Image.Image:             # decoded modes above their nearest real images
     "A picture of a class's modes and of the real images nearest to them"
     pics = torch.cat([gen.decode(modes), data.train.batch(nearest_real(gen, data, label, modes))])
-    rows = torch.arange(2).repeat_interleave(len(modes))
-    return DistilledSet(pics, rows, [ClassInfo('modes'), ClassInfo('real')]).contact_sheet(per_class=len(modes), side=side)
+    rows, names = torch.arange(2).repeat_interleave(len(modes)), [ClassInfo('modes'), ClassInfo('real')]
+    return DistilledSet(pics, rows, names).contact_sheet(per_class=len(modes), side=side)

@@ -20,35 +20,42 @@ def shift_mean(
     modes:Tensor,       # (N, C, h, w), each row's own mode
     scale:float,        # λ
 )->Tensor:              # (N, C, h, w) the guided mean
-    "Mode guidance on the mean (DDPM): $\\mu + \\lambda\\sigma(m - \\hat x_0)$"
-    return r.mean + scale*(0.5*r.logvar).exp()*(modes-r.x0)
+    "Mode guidance on the mean (DDPM): $\\mu + \\lambda\\sigma(m - \\hat x_0)$ (MGD3, eq. 5 and 6, sign put right)"
+    sigma = (0.5*r.logvar).exp()
+    return r.mean + scale*sigma*(modes-r.x0)
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #f647ef04
 def shift_eps(
-    s:Schedule,
+    s:Schedule,         # the steps that are walked
     i:int,              # kept-step index
     x:Tensor,           # (N, C, h, w) latents at step i
     eps:Tensor,         # (N, C, h, w) noise after classifier-free guidance
     modes:Tensor,       # (N, C, h, w), each row's own mode
     scale:float,        # λ
-)->Tensor:              # the guided noise
-    "Mode guidance on the noise (DDIM; MGD3, Algorithm 1)"
-    return eps - float((1-s.abar[i]).sqrt())*scale*(modes - predict_x0(s, x, i, eps))
+)->Tensor:              # (N, C, h, w) the guided noise
+    "Mode guidance on the noise (DDIM; MGD3, algorithm 1)"
+    pull = modes - predict_x0(s, x, i, eps)
+    return eps - float((1-s.abar[i]).sqrt())*scale*pull
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #3a9301f7
 class ModeGuide(NoGuide):
-    "Mode guidance with stop guidance, for one batch"
+    "Mode guidance with stop guidance, for one batch (MGD3, sections 4.2 and 4.3)"
     def __init__(self,
         modes:Tensor,           # (N, C, h, w), each row's own mode
         scale:float=0.1,        # λ
         stop_t:int=25,          # guide while the kept-step index is greater
     ):
-        if not (modes.isfinite().all() and math.isfinite(scale)): raise DdnbError(f"mode guidance cannot pull toward NaN: {'the modes hold NaN or infinity' if math.isfinite(scale) else f'mode_guidance is {scale}'}")
+        if not modes.isfinite().all():
+            raise DdnbError("mode guidance cannot pull toward NaN: the modes hold NaN or infinity")
+        if not math.isfinite(scale): raise DdnbError(f"mode guidance cannot pull toward NaN: mode_guidance is {scale}")
         self.modes, self.scale, self.stop_t = modes, scale, stop_t
 
     def mean(self, i:int, r:Reverse)->Tensor:
+        "The mean to step from (DDPM)"
         return shift_mean(r, self.modes, self.scale) if i > self.stop_t else r.mean
+
     def eps(self, s:Schedule, i:int, x:Tensor, eps:Tensor)->Tensor:
+        "The noise to step with (DDIM)"
         return shift_eps(s, i, x, eps, self.modes, self.scale) if i > self.stop_t else eps
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #4e6f55f5

@@ -5,8 +5,6 @@
 # %% ../../nbs/05_mgd3/00_modes.ipynb #3d154dac
 from __future__ import annotations
 import torch
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from ..core import rng
 from ..data.images import ImageData
@@ -16,20 +14,25 @@ from ..generators.base import DiffusionGenerator
 __all__ = ['class_latents', 'kmeans_modes']
 
 # %% ../../nbs/05_mgd3/00_modes.ipynb #36cb9816
-def _mirrored(x, coin): return torch.where(torch.rand(len(x), 1, 1, 1, generator=coin) < .5, x.flip(3), x)
+def _mirrored(images, coin):
+    "Every other image mirrored, by chance"
+    heads = torch.rand(len(images), 1, 1, 1, generator=coin) < .5
+    return torch.where(heads, images.flip(3), images)
 
 # %% ../../nbs/05_mgd3/00_modes.ipynb #5f474c9b
 def class_latents(
-    gen:DiffusionGenerator,
+    gen:DiffusionGenerator, # whose autoencoder encodes
     data:ImageData,
     label:int,
     chunk:int=512,          # images read at a time
     mirror:bool=False,      # mirror every other image by chance, as the released code does
 )->Tensor:                  # (n, C, h, w) scaled latents, float32, on the CPU
-    "Scaled latents of all training images of a class"
-    coin = rng(0, 'mirror', label)
-    images = (data.train.batch(idx) for idx in data.train.of_class(label).split(chunk))
-    return torch.cat([gen.encode(_mirrored(x, coin) if mirror else x) for x in images])
+    "Scaled latents of all training images of a class (MGD3, section 4.1)"
+    coin, found = rng(0, 'mirror', label), []
+    for idx in data.train.of_class(label).split(chunk):
+        images = data.train.batch(idx)
+        found.append(gen.encode(_mirrored(images, coin) if mirror else images))
+    return torch.cat(found)
 
 # %% ../../nbs/05_mgd3/00_modes.ipynb #fca14c61
 def kmeans_modes(
@@ -38,5 +41,8 @@ def kmeans_modes(
     seed:int=0,             # of the k-means++ start
 )->Tensor:                  # (k, C, h, w) cluster centres
     "Modes of a class: k-means centroids of its latents (MGD3, section 4.1)"
-    with threadpool_limits(1): km = KMeans(k, random_state=seed, n_init='auto').fit(latents.flatten(1).double().numpy())
-    return torch.from_numpy(km.cluster_centers_).float().view(k, *latents.shape[1:])
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+    points = latents.flatten(1).double().numpy()
+    with threadpool_limits(1): fit = KMeans(k, random_state=seed, n_init='auto').fit(points)
+    return torch.from_numpy(fit.cluster_centers_).float().view(k, *latents.shape[1:])

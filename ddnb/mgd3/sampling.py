@@ -16,38 +16,60 @@ from .guidance import ModeGuide, stop_index
 from .discovery import discover
 
 # %% auto #0
-__all__ = ['DEFAULTS', 'mgd3_options', 'distill']
+__all__ = ['DEFAULTS', 'mgd3_options', 'ModeGuides', 'distill']
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #3c525815
-_paper = dict(mode_guidance=0.1, stop_t=25, stop_timestep=None, cfg_scale=4.0, num_steps=50, sampler='ddpm', modes='kmeans')
-DEFAULTS = {name: dict(_paper) for name in ('default', 'imagenette', 'imageidc', 'imagewoof', 'imagenet-100', 'imagenet-1k', 'digits')}
+_paper = dict(mode_guidance=0.1, stop_t=25, stop_timestep=None, cfg_scale=4.0, num_steps=50, sampler='ddpm',
+              modes='kmeans')
+_rows = 'default', 'imagenette', 'imageidc', 'imagewoof', 'imagenet-100', 'imagenet-1k', 'digits'
+DEFAULTS = {name: dict(_paper) for name in _rows}
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #db111339
 def mgd3_options(
     data:str,               # name of the data set
     advice:dict|None=None,  # what the generator asks for
     **given,                # the caller's options, None where left open
-)->dict:
+)->dict:                    # every option with its value
     "Options of an MGD3 run; a `stop_t` left open keeps its share of `num_steps`"
-    o = pick_options(DEFAULTS, data, advice, **given)
-    if given.get('stop_t') is not None: o['stop_timestep'] = given.get('stop_timestep')
-    else: o['stop_t'] = round(o['stop_t']*o['num_steps']/DEFAULTS.get(data, _paper)['num_steps'])
-    return o
+    options = pick_options(DEFAULTS, data, advice, **given)
+    if given.get('stop_t') is not None:
+        options['stop_timestep'] = given.get('stop_timestep')
+        return options
+    table_steps = DEFAULTS.get(data, _paper)['num_steps']
+    return options | dict(stop_t=round(options['stop_t']*options['num_steps']/table_steps))
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805b
-def _guides(gen, data, ipc, o, progress, folder):
-    "For `sampled_set`: labels still to do -> items of a batch -> their guide"
-    s = process(gen, o['num_steps'], o['sampler'])
-    stop = o['stop_t'] if o['stop_timestep'] is None else stop_index(s, o['stop_timestep'])
-    def for_classes(todo):
-        modes = discover(gen, data, ipc, todo, o['mode_seed'], progress, o['modes'], o['mirror'], folder)
-        return lambda items: ModeGuide(torch.stack([modes[c][i] for c,i in items]).to(gen.device), o['mode_guidance'], stop)
-    return for_classes
+class ModeGuides:
+    "The guide of every batch: image `index` of a class is drawn toward mode `index`"
+    def __init__(self,
+        gen:DiffusionGenerator,
+        data:ImageData,
+        ipc:int,                        # modes per class
+        options:dict,                   # of `mgd3_options`, with mode_seed and mirror
+        progress:bool=True,
+        folder:str|Path|None=None,      # where modes are kept
+    ):
+        self.gen, self.data, self.ipc, self.options = gen, data, ipc, options
+        self.progress, self.folder, timestep = progress, folder, options['stop_timestep']
+        steps = process(gen, options['num_steps'], options['sampler'])
+        self.stop = options['stop_t'] if timestep is None else stop_index(steps, timestep)
+
+    def __call__(self, labels:list[int]):
+        "Find the modes of the classes still to do; what `sample` asks for a batch's guide"
+        o = self.options
+        self.modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
+                              o['mirror'], self.folder)
+        return self.guide_for
+
+    def guide_for(self, items:list[tuple[int,int]])->ModeGuide:
+        "The guide of a batch of (label, index)"
+        own = torch.stack([self.modes[label][index] for label,index in items])
+        return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class, and modes per class
     seed:int=0,                         # of the noise
     batch_size:int=64,                  # fixed shape of the work
@@ -59,7 +81,7 @@ def distill(
     cfg_scale:float|None=None,          # s, classifier-free guidance
     cfg_channels:int|None=None,         # latent channels it acts on; None: 3 of 4, as DiT ships
     num_steps:int|None=None,            # of 1,000
-    sampler:str|None=None,              # "ddpm" (guidance on the mean), "ddim" (Algorithm 1) or a scheduler of diffusers by name
+    sampler:str|None=None,              # "ddpm" (eq. 6), "ddim" (Algorithm 1) or a scheduler of diffusers by name
     modes:str|None=None,                # kmeans, closest, gmm, dbscan, spectral or random
     mode_seed:int=0,                    # of the mode algorithm
     mirror:bool=False,                  # mirror by chance while encoding, as the released code does
@@ -69,8 +91,11 @@ def distill(
 )->DistilledSet:
     "Mode-guided dataset distillation: `ipc` images of every class, each drawn toward its own mode (MGD3)"
     data, gen = open_inputs(data, generator, device, dtype)
-    options = mgd3_options(data.name, getattr(gen, 'defaults', None), mode_guidance=mode_guidance, stop_t=stop_t, stop_timestep=stop_timestep, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,
-                           num_steps=num_steps, sampler=sampler, modes=modes, mode_seed=mode_seed, mirror=mirror, batch_size=batch_size)
+    options = mgd3_options(
+        data.name, getattr(gen, 'defaults', None), mode_guidance=mode_guidance, stop_t=stop_t,
+        stop_timestep=stop_timestep, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,
+        num_steps=num_steps, sampler=sampler, modes=modes, mode_seed=mode_seed, mirror=mirror, batch_size=batch_size)
     sampling = {k: options[k] for k in ('cfg_scale', 'cfg_channels', 'num_steps', 'sampler', 'batch_size')}
-    guides = _guides(gen, data, ipc, options, progress, mode_folder)
-    return sampled_set(job('mgd3', data, ipc, seed, options, gen.describe()), data, gen, sampling, out, progress, guides)
+    guides = ModeGuides(gen, data, ipc, options, progress, mode_folder)
+    run = job('mgd3', data, ipc, seed, options, gen.describe())
+    return sampled_set(run, data, gen, sampling, out, progress, guides)

@@ -10,8 +10,6 @@ from tempfile import TemporaryDirectory
 import torch
 from ..errors import DdnbError
 from ..data.images import ImageData, carve_val
-from ..evaluate.comparison import difference
-from ..evaluate.scores import Scores, evaluate
 from ..generators.base import DiffusionGenerator
 from ..generators.sets import open_inputs
 from .sampling import distill, mgd3_options
@@ -35,29 +33,58 @@ class Choice:
     best:dict               # mode_guidance and stop_t: `distill(data, **choice.best)`
     tried:dict              # (mode_guidance, stop_t) -> Scores on the validation images
     images:int              # validation images
-    def __repr__(self): return f"{', '.join(f'{k}={v}' for k,v in self.best.items())} of {len(self.tried)} settings; {self.verdict}"
+
+    def __repr__(self):
+        best = ', '.join(f'{k}={v}' for k,v in self.best.items())
+        return f"{best} of {len(self.tried)} settings; {self.verdict}"
     @property
     def verdict(self)->str:
-        key = tuple(self.best.values()); none = next((k for k in self.tried if k[0] == 0), None)
-        if none is None or key == none: return 'no guidance did best' if key == none else 'not compared with no guidance'
+        "How sure the winner is against no guidance"
+        from ddnb.evaluate.comparison import difference
+        key = tuple(self.best.values())
+        none = next((k for k in self.tried if k[0] == 0), None)
+        if key == none: return 'no guidance did best'
+        if none is None: return 'not compared with no guidance'
         return repr(difference(self.tried[key], self.tried[none], ('this', 'no guidance')))
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #fe075cb7
-def _table(c):
-    line = lambda k: f"| {k[0]:g} | {k[1]} | {c.tried[k].mean:.1f} ± {c.tried[k].std:.1f} |" + (' **chosen** |' if k == tuple(c.best.values()) else ' |')
-    return '\n'.join([f'Accuracy on {c.images:,} held-out training images, percent; {c.verdict}.\n', '| λ | stop_t | validation | |', '|---|---|---|---|', *map(line, sorted(c.tried))])
+def _table(choice):
+    "The settings tried, as Markdown"
+    rows = [f'Accuracy on {choice.images:,} held-out training images, percent; {choice.verdict}.\n',
+            '| λ | stop_t | validation | |', '|---|---|---|---|']
+    for (scale, stop),score in sorted(choice.tried.items()):
+        mark = ' **chosen** |' if (scale, stop) == tuple(choice.best.values()) else ' |'
+        rows.append(f"| {scale:g} | {stop} | {score.mean:.1f} ± {score.std:.1f} |{mark}")
+    return '\n'.join(rows)
 Choice._repr_markdown_ = _table
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #cc33a7b9
-def _best(tried): return max(sorted(tried), key=lambda k: round(tried[k].mean, 6))     # the first of equals: less guidance, then the earlier
+def _best(tried):
+    "The best setting; of equals the first: less guidance, then the earlier stop"
+    return max(sorted(tried), key=lambda k: round(tried[k].mean, 6))
 def _check(scales, stops):
-    if bad := [s for s in scales if not 0 <= s < float('inf')]: raise DdnbError(f"guidance scales to try must be numbers of 0 and above, not {bad[0]}")
-    if bad := [s for s in stops if not 0 <= s <= 1]: raise DdnbError(f"stops to try are shares of num_steps between 0 and 1, not {bad[0]}")
+    "Refuse a grid that cannot be tried"
+    if bad := [s for s in scales if not 0 <= s < float('inf')]:
+        raise DdnbError(f"guidance scales to try must be numbers of 0 and above, not {bad[0]}")
+    if bad := [s for s in stops if not 0 <= s <= 1]:
+        raise DdnbError(f"stops to try are shares of num_steps between 0 and 1, not {bad[0]}")
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #ab847a50
+class _Trials:
+    "Sets made and scored on the held-out images, each setting once"
+    def __init__(self, data, gen, make, score, show):
+        self.data, self.gen, self.make, self.score, self.show, self.tried = data, gen, make, score, show, {}
+    def __call__(self, scale, stop):
+        from ddnb.evaluate.scores import evaluate
+        if (scale, stop) in self.tried: return
+        made = distill(self.data, self.gen, mode_guidance=scale, stop_t=stop, progress=False, **self.make)
+        self.tried[scale, stop] = evaluate(made, self.data, progress=False, **self.score)
+        if self.show: print(f'λ {scale:g}, stop_t {stop}: {self.tried[scale, stop]}')
+
+# %% ../../nbs/05_mgd3/05_search.ipynb #aa1e8028
 def choose_guidance(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class
     seed:int=0,                         # of the noise, and of the first training
     scales:tuple[float,...]=(0., .03, .1, .3),  # λ to try
@@ -66,19 +93,21 @@ def choose_guidance(
     repeats:int=3,                      # trainings on every set
     judge:dict|None=None,               # options of `evaluate`: protocol, arch, epochs...
     progress:bool=True,
-    device:str|torch.device|None=None,
+    device:str|torch.device|None=None,  # None: the best there is
     **options,                          # of `distill`, the same for all: num_steps, cfg_scale, modes...
 )->Choice:
     "Mode guidance λ and stopping step for new data, chosen on held-out training images"
-    _check(scales, stops); data, gen = open_inputs(data, generator, device); inner, tried = held_out(data, val), {}
-    o = mgd3_options(data.name, getattr(gen, 'defaults', None), **{k: v for k,v in options.items() if k in ('num_steps', 'stop_t')})
+    _check(scales, stops)
+    data, gen = open_inputs(data, generator, device)
+    inner = held_out(data, val)
+    asked = {k: v for k,v in options.items() if k in ('num_steps', 'stop_t')}
+    row = mgd3_options(data.name, getattr(gen, 'defaults', None), **asked)
+    fixed = {k: v for k,v in options.items() if k != 'stop_t'}
     with TemporaryDirectory() as modes:
-        def score(scale, stop):
-            if (scale, stop) in tried: return
-            s = distill(inner, gen, ipc, seed, mode_guidance=scale, stop_t=stop, mode_folder=modes, progress=False, **{k: v for k,v in options.items() if k != 'stop_t'})
-            tried[scale, stop] = evaluate(s, inner, repeats=repeats, seed=seed, device=device, progress=False, **judge or {})
-            if progress: print(f'λ {scale:g}, stop_t {stop}: {tried[scale, stop]}')
-        for scale in scales: score(scale, o['stop_t'])
-        if (best := _best(tried)[0]) > 0:
-            for share in stops: score(best, round(share*o['num_steps']))
-    return Choice(dict(zip(('mode_guidance', 'stop_t'), _best(tried))), tried, len(inner.test))
+        make = dict(ipc=ipc, seed=seed, mode_folder=modes) | fixed
+        trials = _Trials(inner, gen, make, dict(repeats=repeats, seed=seed, device=device) | (judge or {}), progress)
+        for scale in scales: trials(scale, row['stop_t'])
+        best, _ = _best(trials.tried)
+        if best > 0:
+            for share in stops: trials(best, round(share*row['num_steps']))
+    return Choice(dict(zip(('mode_guidance', 'stop_t'), _best(trials.tried))), trials.tried, len(inner.test))

@@ -150,4 +150,4 @@ def compress(
     check_bpc(bpc); o = COMPRESS | {k: v for k,v in locals().items() if k in COMPRESS and v is not None} | dict(bpc=bpc)
     kept = {k: v for k,v in s.info.items() if k in ('ipc', 'data', 'licences', 'space', 'zca', 'generator')}
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
-    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, ancestors=past), s.classes, lambda keep: _compressed(keep, s, bpc, o, seed, device, progress), out)
+    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, threads=torch.get_num_threads(), ancestors=past), s.classes, lambda keep: _compressed(keep, s, bpc, o, seed, device, progress), out)

@@ -18,6 +18,7 @@ from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from ..data.folders import EXTENSIONS, native_size
 from ..data.images import ImageData, to_tensor, center_crop, read_image
+from ..data.names import find_classes, plain_numbers
 from ..data.load import load_data
 from ..errors import DataWarning
 from .exporters import open_pyarrow, export
@@ -29,17 +30,6 @@ __all__ = ['FORMATS', 'unpack', 'recognise', 'import_set', 'export']
 # %% ../../nbs/02_sets/06_importers.ipynb #aa74c82f
 _all_ = ['export']
 
-# %% ../../nbs/02_sets/06_importers.ipynb #9d0dfe68
-def _key(s): return re.sub(r'[^a-z0-9]+', '-', s.lower()).strip('-')
-def _by_name(classes):
-    "Every unambiguous spelling of a class -> its label"
-    spell, twice = {}, set()
-    for i,c in enumerate(classes):
-        for k in {_key(c.name), _key(c.name.split(',')[0]), *([c.wnid] if c.wnid else [])}:
-            if k in spell: twice.add(k)
-            spell[k] = i
-    return {k: i for k,i in spell.items() if k not in twice}
-
 # %% ../../nbs/02_sets/06_importers.ipynb #ad079f31
 def _order(order, classes):
     "The list that numbers count in, as labels of the data"
@@ -48,7 +38,7 @@ def _order(order, classes):
     if isinstance(order, (str, Path)):
         if not Path(order).is_file(): raise DdnbError(f"unknown class order {str(order)!r}: say data, sorted, or a text file with one WordNet id or name a line")
         order = [l.split()[0] if re.match(r'n\d{8}\b', l) else l for l in map(str.strip, Path(order).read_text(encoding='utf-8').splitlines()) if l]
-    spell = _by_name(classes); labels = [spell.get(o, spell.get(_key(o))) for o in order]
+    labels = find_classes(order, classes)
     if lost := [o for o,l in zip(order, labels) if l is None and len(order) == len(classes)]: raise DdnbError(f"the class order names {lost[0]!r}, which is not among the data's classes")
     return labels
 
@@ -59,6 +49,8 @@ def _numbers(found, data, order):
     if order is None and max(found) >= n:                                       # only ImageNet's own numbering goes beyond the data's classes
         at = {c.wnid: i for i,c in enumerate(imagenet_classes())}; mine = {at.get(c.wnid): i for i,c in enumerate(classes)}
         if None not in mine and set(mine) <= set(found) and max(found) < 1000: return {f: mine.get(f) for f in found}
+    if order is None and plain_numbers(classes) and set(found) <= (named := {int(c.name): i for i,c in enumerate(classes)}).keys():
+        return {f: named[f] for f in found}                                     # classes called by numbers: label 7 is the class called 7
     labels = _order(order or 'data', classes)
     if max(found) >= len(labels): raise DdnbError(f"the set has a class number {max(found)}, and the class list of {data.name} has {len(labels)} entries; choose other data (--data), or give the order that the numbers count in (--order)")
     if order is None and n < 1000: _say(f"the set numbers its classes without naming them: the order of {data.name} was assumed (0 = {_short(classes[0])}, 1 = {_short(classes[-1] if n < 2 else classes[1])}, ...); give order (--order) if it counts differently")
@@ -69,9 +61,7 @@ def _say(text): warnings.warn(text, DataWarning, stacklevel=4)
 # %% ../../nbs/02_sets/06_importers.ipynb #184f03c5
 def _match(folders, data, order):
     "Folder names -> labels of the data"
-    spell = _by_name(data.classes)
-    look = lambda f: spell.get(f, spell.get(_key(f), spell.get(m[1], spell.get(_key(m[1]))) if (m := re.fullmatch(r'\d+_(.+)', f)) else None))
-    named = {f: look(f) for f in folders}
+    named = dict(zip(folders, find_classes(folders, data.classes, data.name)))
     if order is None and all(v is not None for v in named.values()): return named
     numbered = {f: re.fullmatch(r'(?:new|class)?_?0*(\d+)', f) for f in folders}
     if all(numbered.values()):
@@ -172,7 +162,7 @@ def _read_pt(path, data, order, fmt, scale, space, factor, index):
     x = d['images'].float() if space == 'zca' else _unit(d['images'].expand(-1, 3, -1, -1) if d['images'].shape[1] == 1 else d['images'], data, scale, d['expected'])
     y, soft = _labels(d['y'], len(x), len(data.classes))
     if len(y) != len(x): raise DdnbError(f"{path} has {len(x)} images and {len(y)} labels")
-    at = _numbers(sorted(set(y.tolist())), data, order) if data.classes[0].wnid or order or y.max() >= len(data.classes) else {k: k for k in y.tolist()}
+    at = _numbers(sorted(set(y.tolist())), data, order) if data.classes[0].wnid or plain_numbers(data.classes) or order or y.max() >= len(data.classes) else {k: k for k in y.tolist()}
     if soft is not None: soft = soft[:, torch.tensor([at.get(k, k) for k in range(soft.shape[1])]).argsort()]
     if factor > 1: x, y, soft = unpack(x, factor, data.size), y.repeat(factor**2), None if soft is None else soft.repeat(factor**2, 1)
     return dict(images=x, labels=torch.tensor([at[k] for k in y.tolist()]), soft_labels=soft, space=space, **{k: d[k] for k in ('syn_lr', 'source') if k in d})

@@ -5,14 +5,14 @@
 # %% ../../../nbs/03_generators/diffusion/06_stable_diffusion.ipynb #a7a7c64a
 from __future__ import annotations
 from pathlib import Path
-import json
+import json, warnings
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ...core import get_device
-from ...errors import DdnbError
+from ...errors import DataWarning, DdnbError
 from ...data.images import ImageData
 from .latent import LatentDiffusion, local_folder, read_betas, weights_sha
 
@@ -97,8 +97,10 @@ def labels_of(self:StableDiffusion,
 )->Tensor:                      # (classes,) rows of the prompt table
     "Enter the data's class names as prompts"
     prompts = make_prompts([c.name for c in data.classes], self.template)
-    if len(set(prompts)) < len(prompts): raise DdnbError(f"two classes of {data.name} have one name ({max(prompts, key=prompts.count)!r}); a text-to-image model cannot tell them apart")
-    if new := [p for p in prompts if p not in self.prompts[1:]]:
+    if shared := sorted({p for p in prompts if prompts.count(p) > 1}):
+        warnings.warn(f"{len(shared)} prompts of {data.name} stand for several classes each, such as {shared[0]!r}; "
+                      "a text-to-image model cannot tell these classes apart", DataWarning, stacklevel=2)
+    if new := [p for p in dict.fromkeys(prompts) if p not in self.prompts[1:]]:
         self.rows = torch.cat([self.rows, self._read(new)]); self.prompts += new
     return torch.tensor([1+self.prompts[1:].index(p) for p in prompts])
 

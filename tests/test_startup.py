@@ -1,0 +1,27 @@
+"What an import brings with it, and what it leaves alone"
+import inspect, subprocess, sys
+import pytest
+from conftest import ROOT
+from ddnb.contract import METHODS, get_method
+
+HEAVY = ('fastai', 'matplotlib', 'pandas', 'sklearn', 'IPython')
+
+def fresh(code, *heavy):
+    "Which of these modules a fresh process has imported after running some code; nothing may be said on the error stream"
+    code += f'\nimport sys; print(*[m for m in {heavy!r} if m in sys.modules])'
+    p = subprocess.run([sys.executable, '-W', 'default', '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert p.returncode == 0 and p.stderr == '', p.stderr
+    return p.stdout.splitlines()[-1].split()
+
+def test_a_method_comes_without_what_it_may_never_use():
+    assert fresh('from ddnb.mgd3 import distill', *HEAVY) == []
+
+@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['distill'], []])
+def test_help_lists_and_version_come_without_torch(argv):
+    assert fresh(f'from ddnb.cli import main; assert main({argv!r}) == 0', 'torch', 'numpy', 'fastcore', *HEAVY) == []
+
+def test_errors_and_contract_come_without_torch():
+    assert fresh('import ddnb.errors, ddnb.contract, ddnb.cli', 'torch', 'numpy', 'fastcore') == []
+
+@pytest.mark.parametrize('name', METHODS)
+def test_the_table_says_what_the_docstring_says(name): assert METHODS[name].about == inspect.getdoc(get_method(name))
