@@ -17,9 +17,9 @@ from .nets import ConvNet
 # %% auto #0
 __all__ = ['FLOATS_AT_ONCE', 'BLOCK', 'images_at_once', 'weights_alone', 'fuse']
 
-# %% ../nbs/00_foundations/05_fused.ipynb #28ed1491
+# %% ../nbs/00_foundations/05_fused.ipynb #c5d5340b
 FLOATS_AT_ONCE = dict(cpu=2**21)    # by device type: activations of the first layer at a time; others: no limit
-BLOCK = 2**17                       # of these, activations that one pass over norm, ReLU and pooling holds: half a megabyte
+BLOCK = 2**17                       # activations that one pass over norm, ReLU and pooling holds: half a megabyte
 
 # %% ../nbs/00_foundations/05_fused.ipynb #f9df9aa0
 def images_at_once(
@@ -137,11 +137,12 @@ class _NormPool(Function):
         z, r, gamma, beta = ctx.saved_tensors
         return *_NormPoolGrad.apply(pooled_grad.contiguous(memory_format=torch.channels_last), z, r, gamma, beta), None
 
-# %% ../nbs/00_foundations/05_fused.ipynb #86c49aab
+# %% ../nbs/00_foundations/05_fused.ipynb #03e96691
 def _conv(x, weight): return F.conv2d(x, weight, padding=1)
 def _conv_grad(grad, x, weight, for_x=True, for_weight=True):
-    wanted = [for_x, for_weight, False]
-    return torch.ops.aten.convolution_backward(grad, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted)[:2]
+    stride, padding, dilation, wanted = [1, 1], [1, 1], [1, 1], [for_x, for_weight, False]
+    more = None, stride, padding, dilation, False, [0, 0], 1, wanted
+    return torch.ops.aten.convolution_backward(grad, x, weight, *more)[:2]
 
 # %% ../nbs/00_foundations/05_fused.ipynb #350ed98f
 class _ConvGrad(Function):
@@ -208,11 +209,11 @@ class _FusedNormPool(nn.Module):
         if z.device.type in FLOATS_AT_ONCE and even: return _NormPool.apply(z, self.weight, self.bias, self.eps)
         return F.avg_pool2d(F.group_norm(z, len(self.weight), self.weight, self.bias, self.eps).relu_(), 2)
 
-# %% ../nbs/00_foundations/05_fused.ipynb #166807b3
+# %% ../nbs/00_foundations/05_fused.ipynb #12d664db
 def fuse(
     net:nn.Module,      # changed in place
 )->nn.Module:           # `net`, with the same parameters under the same names
-    "Blocks of convolution, norm, ReLU and pooling as two operations each; networks other than the ConvNet stay as they are"
+    "Blocks of convolution, norm, ReLU and pooling as two operations each; networks but the ConvNet stay as they are"
     if not isinstance(net, ConvNet): return net
     layers = list(net.features)
     for i in range(0, len(layers), 4):

@@ -58,7 +58,8 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "Pixels whose mean features are those of real images (distribution matching)"
-    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families, arch=arch, width=width)
+    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families,
+                 arch=arch, width=width)
     def options(data): return dict(arch=default_arch(data)) | pick_options(DEFAULTS, data.name, **given)
     def optimise(run): return match_means(run.seen, run.start, seed, run.options, progress, run.keep), {}
     return run_pixels('dm', data, ipc, seed, out, space, device, options, optimise)

@@ -20,9 +20,9 @@ __all__ = ['DEFAULTS', 'BY_IPC', 'match_trajectories', 'distill']
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #138bf114
 DEFAULTS = dict(
-    default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6, lr_init=0.01,
-                 batch_syn=256, experts=100, width=128, init='real', families='color_crop_cutout_flip_scale_rotate',
-                 how='unrolled'),
+    default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6,
+                 lr_init=0.01, batch_syn=256, experts=100, width=128, init='real',
+                 families='color_crop_cutout_flip_scale_rotate', how='unrolled'),
     digits=dict(iterations=40, syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_img=100., lr_lr=1e-5, lr_init=0.005,
                 experts=2, width=16, families='crop_cutout_scale_rotate'))
 
@@ -93,8 +93,9 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:                        # its learned step size is info["syn_lr"]
     "Pixels that train a network along experts' trajectories (MTT)"
-    given = dict(iterations=iterations, syn_steps=syn_steps, expert_epochs=expert_epochs, max_start_epoch=max_start_epoch,
-                 lr_img=lr_img, lr_lr=lr_lr, lr_init=lr_init, batch_syn=batch_syn, experts=experts, init=init,
+    given = dict(iterations=iterations, syn_steps=syn_steps, expert_epochs=expert_epochs,
+                 max_start_epoch=max_start_epoch, lr_img=lr_img, lr_lr=lr_lr, lr_init=lr_init, batch_syn=batch_syn,
+                 experts=experts, init=init,
                  families=families, how=how, arch=arch, width=width)
     def options(data): return _options(data, ipc, given) | dict(expert_folder=expert_folder and str(expert_folder))
     def optimise(run):

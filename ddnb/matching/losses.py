@@ -67,7 +67,8 @@ def weight_gradient(
     w = {k: p if p.requires_grad else p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
     total = None
     for share,(a,b,*e) in _parts(net, x, y, *extra):
-        with weights_alone(): g = torch.autograd.grad(share*_loss(net, w, a, b, loss, *e), tuple(w.values()), create_graph=create_graph)
+        part = share*_loss(net, w, a, b, loss, *e)
+        with weights_alone(): g = torch.autograd.grad(part, tuple(w.values()), create_graph=create_graph)
         if total is None: total = g
         elif create_graph: total = tuple(map(torch.add, total, g))
         else: torch._foreach_add_(total, g)
@@ -126,7 +127,8 @@ def class_gradients(
     if create_graph and AT_ONCE.get(x.device.type, True):
         one = grad(lambda w, x, y, *e: _loss(net, w, x, y, loss, *e))
         return tuple(vmap(one, (None, 0, 0) + (0,)*len(extra))(w, x, y, *extra).values())
-    return tuple(map(torch.stack, zip(*(weight_gradient(net, a, b, w, create_graph, loss, e) for a,b,*e in zip(x, y, *extra)))))
+    in_turn = (weight_gradient(net, a, b, w, create_graph, loss, e) for a,b,*e in zip(x, y, *extra))
+    return tuple(map(torch.stack, zip(*in_turn)))
 
 # %% ../../nbs/04_matching/00_losses.ipynb #f6618b12
 def gradient_matching(
@@ -139,8 +141,9 @@ def gradient_matching(
     **syn_loss,                         # `loss` and `extra` of `class_gradients`, for the synthetic side alone
 )->Tensor:                              # (C,) distances; their sum is the paper's loss
     "How differently real and synthetic images of a class pull at the weights (Dataset Condensation, eq. 9)"
-    gs, gr = class_gradients(net, syn, labels, weights, **syn_loss), class_gradients(net, real, labels, weights, create_graph=False)
-    return torch.stack([gradient_distance(a, b, kind) for a,b in zip(zip(*gs), zip(*gr))])
+    of_syn = class_gradients(net, syn, labels, weights, **syn_loss)
+    of_real = class_gradients(net, real, labels, weights, create_graph=False)
+    return torch.stack([gradient_distance(a, b, kind) for a,b in zip(zip(*of_syn), zip(*of_real))])
 
 # %% ../../nbs/04_matching/00_losses.ipynb #bd976ea3
 class _Embed(nn.Module):

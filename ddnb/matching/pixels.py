@@ -16,7 +16,8 @@ from ..data.load import load_data
 from ..data.zca import ZCA
 from ..errors import DdnbError, known
 from .dsa import dsa
-from .losses import distribution_matching, matching_net, mean_backward, real_batch, siamese, to_net, to_pixels
+from .losses import distribution_matching, matching_net, mean_backward
+from .losses import real_batch, siamese, to_net, to_pixels
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector, read_manifest
 from ..sets.resume import Resume
@@ -56,7 +57,7 @@ def open_pixels(
 def pixel_set(
     info:dict,                      # the manifest's head
     data:ImageData,                 # as the method sees it
-    optimise:Callable,              # function of a `Resume`: (C, ipc, 3, H, W) normalised images, and more for the manifest
+    optimise:Callable,              # function of a `Resume`: normalised images, and more for the manifest
     out:str|Path|None=None,
 )->DistilledSet:
     "Optimise, and collect the images of all classes"
@@ -102,7 +103,7 @@ def fresh_net(
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #5ace9acb
 def matched_step(
-    loss:Callable,          # function: synthetic and real images of some classes, and the classes -> (classes,) distances
+    loss:Callable,          # function: synthetic and real images of some classes, and the classes -> distances
     syn:Tensor,             # (C, ipc, 3, H, W) normalised, a leaf
     data:ImageData,
     g:Generator,            # real images and augmentation

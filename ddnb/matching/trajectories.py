@@ -269,7 +269,8 @@ def constant_memory_gradient(
 )->tuple[Tensor,...]:                   # loss, gradient for the images, for α, and for each of `extra`
     "GLaD's and TESLA's approximation, with every step's weights as constants; not the gradient of `unroll`"
     leaves, lr = [t.detach().requires_grad_() for t in (images, *extra)], lr.detach()
-    def walk(create_graph): return _walk(net, start, leaves[0], labels, lr, batches, augment, loss, leaves[1:], create_graph)
+    images, *extra = leaves
+    def walk(create_graph): return _walk(net, start, images, labels, lr, batches, augment, loss, extra, create_graph)
     total = sum(walk(False))
     way, v = (start-target).pow(2).sum(), lr*total - start + target
     pulled = (torch.autograd.grad(g, leaves, 2*lr*v/way) for g in walk(True))
@@ -304,7 +305,8 @@ def trajectory_gradient(
 # %% ../../nbs/04_matching/02_trajectories.ipynb #5b41ceef
 def open_experts(
     data:ImageData, zca:ZCA|None,   # as it is, and the whitening of the run
-    o:dict, folder:str|Path|None,   # all options; a folder of make_experts, or None: train them, and keep them in the cache
+    o:dict,                         # all options
+    folder:str|Path|None,           # of make_experts, or None: train them, and keep them in the cache
     seed:int, device:str|torch.device|None=None, progress:bool=True,
 )->Experts:
     "Experts from a folder or the cache"
@@ -313,7 +315,8 @@ def open_experts(
     if o['arch'].startswith('convnet'): how |= dict(width=o['width'])
     belongs = json.dumps([describe(data), zca.describe() if zca else None, how], sort_keys=True, default=str)
     name = f"{data.name}-{o['arch']}-{hashlib.sha256(belongs.encode()).hexdigest()[:12]}"
-    return make_experts(cache_folder()/'experts'/name, data, o['experts'], zca=zca, device=device, progress=progress, **how)
+    folder = cache_folder()/'experts'/name
+    return make_experts(folder, data, o['experts'], zca=zca, device=device, progress=progress, **how)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #79fd8211
 def start_gradient(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set
+from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set, settled
 from ..matching.trajectories import open_experts, start_gradient
 from ..contract import check_ipc, job, pick_options
 from ..core import get_device, rng
@@ -113,7 +113,7 @@ class Matching:
     ):
         self.data, self.o, self.seed, self.experts, self.groups = data, o, seed, experts, []
         if o['matching'] != 'mtt': return
-        self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device)
+        self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device, o.get('at_once'))
         self.groups = [dict(params=[self.lr], lr=o['lr_lr'])]
     def state(self)->dict: "What it learns, for `Resume`"; return dict(lr=self.lr) if self.o['matching'] == 'mtt' else {}
     def before(self, w:Tensor, it:int): "Called with the styles before a step"
@@ -215,6 +215,7 @@ def latent_set(
     check_ipc(ipc, data)
     if data.size != gen.size: raise DdnbError(f"{gen.id} makes images of {gen.size} pixels and {data.name} is loaded at {data.size}; load it with size={gen.size} (--size)")
     gen_labels, gen, device = _gen_labels(gen, data, o), gen.to(get_device(device)), get_device(device)
+    o = settled(o, data, out, device)
     info = job(method, data, ipc, seed, o | (dict(expert_folder=str(expert_folder)) if expert_folder else {}), gen.describe())
     def optimise(keep):
         experts = open_experts(data, None, o, expert_folder, seed, device, progress) if o['matching'] == 'mtt' else None
