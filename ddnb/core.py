@@ -49,7 +49,7 @@ def get_device(
     if device is None: return torch.device('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
     try: asked = torch.device(device)
     except (RuntimeError, TypeError): asked = None
-    if asked is not None and str(device) != 'meta' and _is_here(asked): return asked
+    if asked is not None and device != 'meta' and _is_here(asked): return asked
     raise DdnbError(f"device {str(device)!r} is not on this machine; there is {', '.join(devices())} (--device)")
 
 # %% ../nbs/00_foundations/02_core.ipynb #8d5ebc73

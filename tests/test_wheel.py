@@ -1,6 +1,6 @@
 "The wheel holds everything, weights too, and works away from the checkout"
-import os, shutil, subprocess, sys, sysconfig, venv, zipfile
-import pytest
+import os, re, shutil, subprocess, sys, sysconfig, venv, zipfile
+import pytest, yaml
 from conftest import ROOT
 
 @pytest.fixture(scope='module')
@@ -37,3 +37,29 @@ def test_main_job_from_the_wheel(wheel, tmp_path):
     assert len(list((tmp_path/'x').glob('*/*.png'))) == 10
     where = subprocess.run([env/bin/'python', '-c', 'import ddnb; print(ddnb.__file__)'], cwd=tmp_path, env=clean, capture_output=True, text=True).stdout
     assert str(env) in where
+
+def test_weights_come_with_a_card():
+    for w in (ROOT/'ddnb/weights').iterdir():
+        card = (w/'README.md').read_text(encoding='utf-8')
+        assert 'Licence of the weights' in card and 'Trained by' in card, w.name
+        assert (ROOT/re.search(r'nbs/[\w/]+\.ipynb', card)[0]).is_file(), f'{w.name}: the page that trains it is not there'
+
+def test_source_distribution_builds_the_same_wheel(wheel, tmp_path):
+    source = wheel.parent.parent/'src'
+    r = subprocess.run([sys.executable, '-m', 'build', '--sdist', '--no-isolation', '--outdir', tmp_path, source], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr[-2000:]
+    import tarfile
+    with tarfile.open(next(tmp_path.glob('*.tar.gz'))) as t: packed = {n.partition('/')[2] for n in t.getnames()}
+    names = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith('ddnb/')}
+    assert names <= packed, sorted(names - packed)[:5]
+
+def test_release_workflow_names_what_exists():
+    "As far as it goes without a network: the tag is compared with the version, and the commands are the package's"
+    flow = yaml.safe_load((ROOT/'.github/workflows/release.yml').read_text())
+    steps = [s['run'] for s in flow['jobs']['build']['steps'] if 'run' in s]
+    version = re.search(r'^version = (.+)$', (ROOT/'settings.ini').read_text(), re.M)[1]
+    check = next(s for s in steps if 'settings.ini' in s)
+    for tag,ok in ((f'v{version}', True), ('v99.0.0', False)):
+        r = subprocess.run(['bash', '-c', check], cwd=ROOT, env=os.environ | dict(GITHUB_REF_NAME=tag))
+        assert (r.returncode == 0) == ok
+    assert flow['jobs']['publish']['permissions'] == {'id-token': 'write'} and flow['jobs']['publish']['needs'] == 'build'

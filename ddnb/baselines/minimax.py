@@ -58,7 +58,7 @@ def _posteriors(gen, data, classes):
     at = torch.cat([data.train.of_class(c) for c in classes]); rows = []
     with torch.no_grad():
         for idx,n in fixed_batches(len(at), 64):
-            q = gen.vae.encode(data.train.batch(at[idx]).to(gen.device, gen.dtype)/127.5-1).latent_dist
+            q = gen.vae.encode(data.train.batch(at[idx]).to(gen.device, gen.vae_dtype)/127.5-1).latent_dist
             rows.append(torch.stack([q.mean, q.std])[:,:n].float().cpu()*gen.scale)
     mean, std = torch.cat(rows, 1)
     return mean, std, data.train.labels[at]
@@ -67,6 +67,7 @@ def _posteriors(gen, data, classes):
 def _check(gen, data, classes, group):
     if not (isinstance(getattr(gen, 'net', None), DiTTransformer2DModel) and hasattr(getattr(gen, 'vae', None), 'encode') and gen.net.config.out_channels == 2*gen.net.config.in_channels):
         raise DdnbError(f"{getattr(gen, 'id', gen)} cannot be fine-tuned here: Minimax trains a diffusion transformer with learned variance (DiT)")
+    if gen.prediction != 'epsilon': raise DdnbError(f"{gen.id} predicts {gen.prediction}; Minimax trains a network that predicts noise")
     if len(classes) > group: raise DdnbError(f"{len(classes)} classes are too many for one model, whose images turn to noise beyond {group}; name a part of them with classes, or let distill train a model for each part")
     if data.size != gen.size: raise DdnbError(f"{gen.id} works at {gen.size} px and the images have {data.size}; load the data with size={gen.size}")
 

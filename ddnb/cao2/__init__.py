@@ -14,4 +14,5 @@ from .refinement import refine_latents, residual_loss, optimise, NORMS
 from .mar_refinement import refine_mar, mar_residual_loss
 
 # %% ../../nbs/06_cao2/04_cao2.ipynb #9d53e2ef
-_all_ = ['distill', 'refine', 'select', 'DEFAULTS', 'cao2_options', 'choose', 'probabilities', 'el2n', 'open_selector', 'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS', 'refine_mar', 'mar_residual_loss']
+_all_ = ['distill', 'refine', 'select', 'DEFAULTS', 'cao2_options', 'choose', 'probabilities', 'el2n', 'open_selector',
+         'STRATEGIES', 'refine_latents', 'residual_loss', 'optimise', 'NORMS', 'refine_mar', 'mar_residual_loss']

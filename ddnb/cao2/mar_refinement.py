@@ -4,6 +4,7 @@
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #f557ba9a
 from __future__ import annotations
+from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 from ..core import rng
@@ -14,33 +15,39 @@ from ..generators.mar.generator import MarGenerator
 from ..generators.mar.train import draw_ratio
 
 # %% auto #0
-__all__ = ['MASKINGS', 'mask_count', 'class_vectors', 'mar_residual_loss', 'refine_mar', 'check_mar']
+__all__ = ['MASKINGS', 'CONDITIONS', 'mask_count', 'class_vectors', 'mar_residual_loss', 'refine_mar', 'check_mar']
+
+# %% ../../nbs/06_cao2/02_mar_refinement.ipynb #e3553801
+MASKINGS = 'paper', 'released'
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #44ff311d
-MASKINGS = 'paper', 'released'
 def mask_count(
     length:int,             # L, tokens of a latent
     g:torch.Generator,      # source of randomness
     masking:str='paper',    # or "released"
     mask_ratio:float=.25,   # R, the largest share of masked tokens
 )->int:                     # at least 1
-    "How many tokens to mask: 1 to R L, each as likely, or as the released script counts"
+    "How many tokens to mask: 1 to R L, each as likely (CaO2, section 4.3), or as the released script counts"
     most = max(1, int(length*mask_ratio))
-    return int(torch.randint(1, most+1, (), generator=g)) if masking == 'paper' else max(-int(-length*draw_ratio(g)//1), most)
+    if masking == 'paper': return int(torch.randint(1, most+1, (), generator=g))
+    return max(-int(-length*draw_ratio(g)//1), most)
+
+# %% ../../nbs/06_cao2/02_mar_refinement.ipynb #f023bd23
+CONDITIONS = 'zero', 'true', 'null'
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #2e3db80c
 def class_vectors(
-    gen:MarGenerator,
+    gen:MarGenerator,           # whose class embeddings they are
     labels:Tensor,              # (N,) the generator's labels
     condition:str='zero',       # or "true", or "null": MAR's learned vector
 )->Tensor:                      # (N, D)
-    "The condition of refinement"
+    "The condition of refinement (CaO2, section 3.5)"
     emb = gen.net.embed(labels if condition == 'true' else torch.full_like(labels, gen.null))
     return torch.zeros_like(emb) if condition == 'zero' else emb
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #d1b9d7ca
 def mar_residual_loss(
-    gen:MarGenerator,
+    gen:MarGenerator,       # whose network is asked
     x:Tensor,               # (N, C, h, w) latents
     mask:Tensor,            # (N, L) bool, equally many True in every row
     t:Tensor,               # (N, L) training timesteps of the head
@@ -51,41 +58,45 @@ def mar_residual_loss(
     masking:str='paper',    # or "released"
 )->Tensor:                  # (N,) one loss an image
     "Squared residual of the masked tokens and a penalty on its largest element (CaO2, eq. 6)"
-    tokens = gen.tokens(x); released = masking == 'released'
-    l = mar_loss(gen.net, tokens, None, mask, t, noise, tokens.detach() if released else None, emb)
-    if released: return l.loss + norm_weight*NORMS[norm](l.residual.flatten(1))
-    r = l.residual[mask].view(len(x), -1)
+    tokens, released = gen.tokens(x), masking == 'released'
+    target = tokens.detach() if released else None
+    of = mar_loss(gen.net, tokens, None, mask, t, noise, target, emb)
+    if released: return of.loss + norm_weight*NORMS[norm](of.residual.flatten(1))
+    r = of.residual[mask].view(len(x), -1)
     return r.pow(2).mean(1) + norm_weight*NORMS[norm](r)
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #fb62dfd5
 def _draws(gen, seed, label, index, k):
     "Order, timesteps and noises of one image at iteration `k`"
-    g, n = rng(seed, 'refine', label, index, k), gen.net.length
-    return torch.randperm(n, generator=g), torch.randint(1000, (n,), generator=g), torch.randn((n, gen.net.channels), generator=g)
+    g, length = rng(seed, 'refine', label, index, k), gen.net.length
+    order, t = torch.randperm(length, generator=g), torch.randint(1000, (length,), generator=g)
+    return order, t, torch.randn((length, gen.net.channels), generator=g)
 
 # %% ../../nbs/06_cao2/02_mar_refinement.ipynb #4788e568
 def refine_mar(
-    gen:MarGenerator,
-    stream,                     # (items, latents) pairs; an item is (label, index)
+    gen:MarGenerator,           # whose network is asked
+    stream:Iterable,            # (items, latents) pairs; an item is (label, index)
     gen_labels:Tensor,          # the generator's label for each label of the data
-    seed:int=0,
+    seed:int=0,                 # of masks, timesteps and noises
     batch_size:int=64,          # the fixed shape
     iterations:int=100,
-    lr:float=1e-4,
+    lr:float=1e-4,              # of Adam
     condition:str='zero',       # see `class_vectors`
     norm:str='linf',            # of the penalty: linf, l2, l1 or none
     norm_weight:float=10.,      # λ
     masking:str='paper',        # or "released"
     mask_ratio:float=.25,       # R, the largest share of masked tokens
-    seen=lambda k, loss: None,  # called at every iteration of every batch
-):                              # yields (items, latents), batch by batch
+    seen:Callable=lambda k, loss: None,     # called at every iteration of every batch
+)->Iterator[tuple]:             # (items, latents), batch by batch
     "Refine a stream of MAR's latents in batches of one shape (CaO2, stage 2)"
     counts = [mask_count(gen.net.length, rng(seed, 'masks', k), masking, mask_ratio) for k in range(iterations)]
     def refined(items, x):
         emb = class_vectors(gen, gen_labels[[c for c,_ in items]].to(gen.device), condition)
         def loss(z, k):
-            orders, t, noise = (torch.stack(d).to(gen.device) for d in zip(*(_draws(gen, seed, c, i, k) for c,i in items)))
-            return mar_residual_loss(gen, z, mask_by_order(orders, counts[k]), t, noise, emb, norm, norm_weight, masking)
+            draws = zip(*(_draws(gen, seed, c, i, k) for c,i in items))
+            orders, t, noise = (torch.stack(d).to(gen.device) for d in draws)
+            mask = mask_by_order(orders, counts[k])
+            return mar_residual_loss(gen, z, mask, t, noise, emb, norm, norm_weight, masking)
         return descend(x, loss, iterations, lr, seen)
     return refine_batches(gen, stream, batch_size, refined)
 
@@ -95,6 +106,10 @@ def check_mar(
     o:dict,                 # options of `refine_mar`
 ):
     "Refuse what cannot be refined, in one line"
-    known(o['norm'], NORMS, 'norm'); known(o['masking'], MASKINGS, 'masking'); known(o['condition'], ('zero', 'true', 'null'), 'condition')
-    if not 0 < o['mask_ratio'] <= 1: raise DdnbError(f"mask_ratio is the largest share of masked tokens, above 0 and at most 1, not {o['mask_ratio']}")
+    known(o['norm'], NORMS, 'norm')
+    known(o['masking'], MASKINGS, 'masking')
+    known(o['condition'], CONDITIONS, 'condition')
+    if not 0 < o['mask_ratio'] <= 1:
+        raise DdnbError("mask_ratio is the largest share of masked tokens, above 0 and at most 1, "
+                        f"not {o['mask_ratio']}")
     if o['iterations'] < 0: raise DdnbError(f"iterations must be at least 0, not {o['iterations']}")

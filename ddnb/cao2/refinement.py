@@ -4,13 +4,13 @@
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #8e71b936
 from __future__ import annotations
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 import torch
 from torch import Tensor
-from ..core import rng
+from ..core import fixed_batches, rng
 from ..errors import DdnbError, known
 from ..generators.base import DiffusionGenerator
-from ..core import fixed_batches
 from ..generators.diffusion.sampling import check_finite, process
 from ..generators.diffusion.schedule import Schedule, q_sample
 
@@ -25,10 +25,12 @@ NORMS = dict(
     none=lambda r: r.new_zeros(len(r)),
 )
 
-# %% ../../nbs/06_cao2/01_refinement.ipynb #01d975d6
+# %% ../../nbs/06_cao2/01_refinement.ipynb #f90850a8
 CONVENTIONS = 'consistent', 'released'
+
+# %% ../../nbs/06_cao2/01_refinement.ipynb #01d975d6
 def residual_loss(
-    gen:DiffusionGenerator,
+    gen:DiffusionGenerator, # whose network is asked
     s:Schedule,             # the 50 kept steps
     x:Tensor,               # (N, C, h, w) latents
     noise:Tensor,           # (N, C, h, w), fixed
@@ -40,42 +42,49 @@ def residual_loss(
 )->Tensor:                  # (N,) one loss an image
     "Squared noise residual and a penalty on its largest element (CaO2, eq. 4)"
     t = torch.tensor(s.timesteps, device=i.device)[i] if timesteps == 'consistent' else i
-    r = (gen.predict(q_sample(s, x, i, noise), t, labels)[0] - noise).flatten(1)
+    eps, _ = gen.predict(q_sample(s, x, i, noise), t, labels)
+    r = (eps - noise).flatten(1)
     return r.pow(2).mean(1) + norm_weight*NORMS[norm](r)
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #f160d873
 def descend(
     x:Tensor,                   # (N, ...) latents
-    loss,                       # function (latents, iteration) -> (N,) one loss an image
+    loss:Callable,              # function (latents, iteration) -> (N,) one loss an image
     iterations:int=100,
-    lr:float=6e-4,
-    seen=lambda k, loss: None,  # called at every iteration with the losses before it
+    lr:float=6e-4,              # of Adam
+    seen:Callable=lambda k, loss: None,     # called at every iteration with the losses before it
 )->Tensor:                      # like `x`
-    "Adam on latents, each with a state of its own"
-    x = x.clone().requires_grad_(); opt = torch.optim.Adam([x], lr)
+    "Adam on latents, each with a state of its own (CaO2, section 4.1)"
+    x = x.clone().requires_grad_()
+    opt = torch.optim.Adam([x], lr)
     for k in range(iterations):
-        l = loss(x, k); x.grad, = torch.autograd.grad(l.sum(), x)
-        opt.step(); seen(k, l.detach())
+        losses = loss(x, k)
+        x.grad, = torch.autograd.grad(losses.sum(), x)
+        opt.step()
+        seen(k, losses.detach())
     return x.detach()
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #ee0820df
 def optimise(
-    gen:DiffusionGenerator,
-    s:Schedule,             # the 50 kept steps
-    x:Tensor,               # (N, C, h, w) latents
-    noise:Tensor,           # (N, C, h, w), fixed
-    steps:Tensor,           # (N, iterations) kept-step index of every iteration
-    labels:Tensor,          # (N,) the condition; or (N, iterations), one for every iteration
-    lr:float=6e-4,
-    seen=lambda k, loss: None,  # called at every iteration with the losses before it
-    **kw,                   # `norm`, `norm_weight`, `timesteps`
-)->Tensor:                  # (N, C, h, w) refined latents
+    gen:DiffusionGenerator,     # whose network is asked, and stays as it is
+    s:Schedule,                 # the 50 kept steps
+    x:Tensor,                   # (N, C, h, w) latents
+    noise:Tensor,               # (N, C, h, w), fixed
+    steps:Tensor,               # (N, iterations) kept-step index of every iteration
+    labels:Tensor,              # (N,) the condition; or (N, iterations), one for every iteration
+    lr:float=6e-4,              # of Adam
+    seen:Callable=lambda k, loss: None,     # called at every iteration with the losses before it
+    **kw,                       # `norm`, `norm_weight`, `timesteps`
+)->Tensor:                      # (N, C, h, w) refined latents
     "Adam on latents, the network frozen (CaO2, algorithm 1, lines 7 to 10)"
-    loss = lambda z, k: residual_loss(gen, s, z, noise, steps[:,k], labels if labels.dim() == 1 else labels[:,k], **kw)
+    each = labels.dim() == 2
+    def loss(z, k): return residual_loss(gen, s, z, noise, steps[:,k], labels[:,k] if each else labels, **kw)
     return descend(x, loss, steps.shape[1], lr, seen)
 
-# %% ../../nbs/06_cao2/01_refinement.ipynb #51d54ecf
+# %% ../../nbs/06_cao2/01_refinement.ipynb #8a29dad8
 LEVELS = 50         # kept steps that noise levels are counted in
+
+# %% ../../nbs/06_cao2/01_refinement.ipynb #51d54ecf
 def _draws(gen, seed, label, index, gen_label, iterations, t_hat, condition, label_dropout):
     "Noise, timesteps and conditions of one image"
     g = rng(seed, 'refine', label, index)
@@ -91,53 +100,60 @@ def check_refine(
 ):
     "Refuse what cannot be refined, in one line"
     if not all(hasattr(gen, a) for a in ('predict', 'betas', 'null', 'latent_shape')):
-        raise DdnbError(f"{getattr(gen, 'id', gen)} cannot refine latents: it predicts no noise; choose a latent diffusion generator")
-    known(o['norm'], NORMS, 'norm'); known(o['timesteps'], CONVENTIONS, 'timestep convention'); known(o['condition'], ('true', 'null'), 'condition')
-    if not 1 <= o['t_hat'] < LEVELS: raise DdnbError(f"t_hat is the highest noise level of refinement, in kept steps: 1 to {LEVELS-1}, not {o['t_hat']}")
+        raise DdnbError(f"{getattr(gen, 'id', gen)} cannot refine latents: it predicts no noise; "
+                        "choose a latent diffusion generator")
+    known(o['norm'], NORMS, 'norm')
+    known(o['timesteps'], CONVENTIONS, 'timestep convention')
+    known(o['condition'], ('true', 'null'), 'condition')
+    if not 1 <= o['t_hat'] < LEVELS:
+        raise DdnbError("t_hat is the highest noise level of refinement, in kept steps: "
+                        f"1 to {LEVELS-1}, not {o['t_hat']}")
     if o['iterations'] < 0: raise DdnbError(f"iterations must be at least 0, not {o['iterations']}")
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #dac2a805
 def chunks(
-    stream,             # (items, latents), pair after pair
-    n:int,
-):                      # lists of n (item, latent), the last one shorter
+    stream:Iterable,    # (items, latents), pair after pair
+    n:int,              # length of a list
+)->Iterator[list]:      # lists of n (item, latent), the last one shorter
     "Cut a stream of latents into lists of one length"
-    flat = ((it, z) for items,zs in stream for it,z in zip(items, zs))
+    flat = ((item, z) for items,zs in stream for item,z in zip(items, zs))
     while part := list(islice(flat, n)): yield part
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #2f799f95
 def refine_batches(
-    gen, stream,                # a generator of latents; (items, latents) pairs, an item is (label, index)
+    gen:DiffusionGenerator,     # whose latents they are
+    stream:Iterable,            # (items, latents) pairs; an item is (label, index)
     batch_size:int,             # the fixed shape
-    refined,                    # function: items, their latents -> refined latents
-):                              # yields (items, latents), batch by batch
+    refined:Callable,           # function: items, their latents -> refined latents
+)->Iterator[tuple]:             # (items, latents), batch by batch
     "Batches of one shape across classes, the last one padded"
     for part in chunks(stream, batch_size):
         (idx, n), = fixed_batches(len(part), batch_size)
-        items, x = [part[k][0] for k in idx], torch.stack([part[k][1] for k in idx]).to(gen.device, torch.float32)
+        items = [part[k][0] for k in idx]
+        x = torch.stack([part[k][1] for k in idx]).to(gen.device, torch.float32)
         yield items[:n], check_finite(refined(items, x)[:n], items, gen)
 
 # %% ../../nbs/06_cao2/01_refinement.ipynb #bf7f27eb
 def refine_latents(
-    gen:DiffusionGenerator,
-    stream,                     # (items, latents) pairs; an item is (label, index)
+    gen:DiffusionGenerator,     # whose network is asked
+    stream:Iterable,            # (items, latents) pairs; an item is (label, index)
     gen_labels:Tensor,          # the generator's label for each label of the data
-    seed:int=0,
+    seed:int=0,                 # of noise and timesteps
     batch_size:int=64,          # the fixed shape
     iterations:int=100,
-    lr:float=6e-4,
+    lr:float=6e-4,              # of Adam
     t_hat:int=11,               # highest noise level, in kept steps of 50: 11 is T/4
     condition:str='null',       # or "true"
     norm:str='linf',            # of the penalty: linf, l2, l1 or none
     norm_weight:float=10.,      # λ
     timesteps:str='consistent', # or "released"
     label_dropout:float=0.,     # share of true labels replaced by the null label; released: 0.1
-    seen=lambda k, loss: None,  # called at every iteration of every batch
-):                              # yields (items, latents), batch by batch
+    seen:Callable=lambda k, loss: None,     # called at every iteration of every batch
+)->Iterator[tuple]:             # (items, latents), batch by batch
     "Refine a stream of latents in batches of one shape (CaO2, stage 2)"
-    s = process(gen, LEVELS)
+    s, kw = process(gen, LEVELS), dict(norm=norm, norm_weight=norm_weight, timesteps=timesteps)
     def refined(items, x):
         draws = [_draws(gen, seed, c, i, gen_labels[c], iterations, t_hat, condition, label_dropout) for c,i in items]
         noise, steps, labels = (torch.stack(d).to(gen.device) for d in zip(*draws))
-        return optimise(gen, s, x, noise, steps, labels, lr, seen, norm=norm, norm_weight=norm_weight, timesteps=timesteps)
+        return optimise(gen, s, x, noise, steps, labels, lr, seen, **kw)
     return refine_batches(gen, stream, batch_size, refined)

@@ -5,9 +5,9 @@
 # %% ../../nbs/06_cao2/00_selection.ipynb #49d23e0a
 from __future__ import annotations
 from pathlib import Path
-from torch import Generator, Tensor
 import torch
 import torch.nn.functional as F
+from torch import Generator, Tensor
 from ..classifiers.selectors import name_selector, open_selector, probabilities
 from ..classifiers.teachers import Teacher, columns
 from ..contract import check_ipc
@@ -18,7 +18,7 @@ from ..sets.distilled import DistilledSet, ancestry
 from ..sets.folder import collector
 
 # %% auto #0
-__all__ = ['STRATEGIES', 'el2n', 'choose', 'select']
+__all__ = ['STRATEGIES', 'FILLS', 'el2n', 'choose', 'select']
 
 # %% ../../nbs/06_cao2/00_selection.ipynb #3818f9c7
 STRATEGIES = 'random', 'el2n', 'correct', 'most', 'least'
@@ -35,8 +35,12 @@ def el2n(
 def _order(probs, column, strategy, g):
     "Positions of the pool, the most wanted first"
     if strategy in ('random', 'correct'): return torch.randperm(len(probs), generator=g)
-    key = el2n(probs, column) if strategy == 'el2n' else probs.max(1).values*(-1 if strategy == 'most' else 1)
-    return key.argsort(stable=True)
+    if strategy == 'el2n': return el2n(probs, column).argsort(stable=True)
+    confidence = probs.max(1).values
+    return (confidence*(-1 if strategy == 'most' else 1)).argsort(stable=True)
+
+# %% ../../nbs/06_cao2/00_selection.ipynb #3c5c5e3c
+FILLS = 'random', 'ordered'
 
 # %% ../../nbs/06_cao2/00_selection.ipynb #f0e7316c
 def choose(
@@ -47,9 +51,11 @@ def choose(
     fill:str='random',      # where too few are correct: "random" (the paper), "ordered" (as released)
     g:Generator|None=None,  # source of randomness
 )->Tensor:                  # (k,) positions, the most wanted first
-    "Select from the pool of a class"
-    known(strategy, STRATEGIES, 'strategy'); known(fill, ('random', 'ordered'), 'fill')
-    if len(probs) < k: raise DdnbError(f"a pool of {len(probs)} images cannot give {k} of a class; draw more (pool >= 1)")
+    "Select from the pool of a class (CaO2, section 3.2)"
+    known(strategy, STRATEGIES, 'strategy')
+    known(fill, FILLS, 'fill')
+    if len(probs) < k:
+        raise DdnbError(f"a pool of {len(probs)} images cannot give {k} of a class; draw more (pool >= 1)")
     order = _order(probs, column, strategy, g)
     if strategy in ('random', 'el2n'): return order[:k]
     right = probs[order].argmax(1) == column
@@ -58,29 +64,45 @@ def choose(
     return torch.cat([order[right], rest])[:k]
 
 # %% ../../nbs/06_cao2/00_selection.ipynb #1704b9eb
+def _check_pool(s, data, ipc, strategy, fill):
+    "Refuse a pool that cannot be selected from"
+    check_ipc(ipc, data)
+    known(strategy, STRATEGIES, 'strategy')
+    known(fill, FILLS, 'fill')
+    if [c.name for c in s.classes] != [c.name for c in data.classes]:
+        raise DdnbError(f"the pool's classes are not those of {data.name} in their order; "
+                        f"it was made from {s.info.get('data', {}).get('name')}")
+    fewest = s.labels.bincount(minlength=len(s.classes)).min()
+    if fewest < ipc:
+        raise DdnbError(f"ipc {ipc} is more than the pool's {fewest} images of a class; draw a larger pool")
+
+# %% ../../nbs/06_cao2/00_selection.ipynb #2a140d90
 def select(
     s:DistilledSet,                     # the pool
     data:ImageData,                     # whose classes, and the real images that a selector is trained on
     ipc:int=10,                         # images kept of every class
-    selector:str|Path|Teacher='resnet18',   # a teacher, a file, a network's name (trained and cached), or "pretrained:NAME"
+    selector:str|Path|Teacher='resnet18',   # teacher, file, network's name (trained, cached), "pretrained:NAME"
     strategy:str='most',                # random, el2n, correct, most or least
     fill:str='random',                  # where too few are correct: "random" (the paper) or "ordered" (as released)
     normalise:bool=True,                # False: raw images in [-1, 1], as released
-    seed:int=0,
+    seed:int=0,                         # of strategies and fillings that draw
     batch_size:int=64,                  # fixed shape of the work
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "The images of a set that a classifier recognises (CaO2, stage 1)"
-    check_ipc(ipc, data); known(strategy, STRATEGIES, 'strategy'); known(fill, ('random', 'ordered'), 'fill')
-    if [c.name for c in s.classes] != [c.name for c in data.classes]: raise DdnbError(f"the pool's classes are not those of {data.name} in their order; it was made from {s.info.get('data', {}).get('name')}")
-    if (n := s.labels.bincount(minlength=len(s.classes)).min()) < ipc: raise DdnbError(f"ipc {ipc} is more than the pool's {n} images of a class; draw a larger pool")
-    t = open_selector(selector, data, device); cols = columns(t, data)
-    options = dict(selector=name_selector(selector, t), strategy=strategy, fill=fill, normalise=normalise, batch_size=batch_size)
-    w = collector(out, {k: s.info.get(k) for k in ('data', 'generator', 'licences', 'space')} | dict(method='cao2.select', seed=seed, ipc=ipc, options=options, ancestors=ancestry(s)), s.classes)
+    _check_pool(s, data, ipc, strategy, fill)
+    teacher = open_selector(selector, data, device)
+    cols = columns(teacher, data)
+    options = dict(selector=name_selector(selector, teacher), strategy=strategy, fill=fill, normalise=normalise,
+                   batch_size=batch_size)
+    head = {k: s.info.get(k) for k in ('data', 'generator', 'licences', 'space')}
+    own = dict(method='cao2.select', seed=seed, ipc=ipc, options=options, ancestors=ancestry(s))
+    w = collector(out, head | own, s.classes)
     for c in progress_bar([c for c in range(len(s.classes)) if c not in w.done], 'selecting', progress):
         idx = (s.labels == c).nonzero().flatten()
-        idx = idx[choose(probabilities(t, s.images[idx], batch_size, normalise), int(cols[c]), ipc, strategy, fill, rng(seed, 'select', c))]
+        probs = probabilities(teacher, s.images[idx], batch_size, normalise)
+        idx = idx[choose(probs, int(cols[c]), ipc, strategy, fill, rng(seed, 'select', c))]
         w.put(c, s.images[idx], None if s.latents is None else s.latents[idx])
     return w.close()

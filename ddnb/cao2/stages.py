@@ -10,13 +10,14 @@ import torch
 from ..contract import check_ipc, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, known
-from ..sets.distilled import DistilledSet
+from ..sets.distilled import DistilledSet, ancestry, as_data
+from ..sets.folder import collector
 from ..data.images import ImageData
+from ..data.subsets import is_subset
 from .mar_refinement import check_mar, refine_mar
 from .refinement import check_refine, chunks, refine_latents
-from .selection import STRATEGIES, choose
+from .selection import FILLS, STRATEGIES, choose
 from ..classifiers.selectors import name_selector, open_selector, probabilities
-from ..sets.distilled import ancestry, as_data
 from ..classifiers.teachers import Teacher, columns
 from ..generators.base import DiffusionGenerator
 from ..generators.open import load_generator
@@ -24,67 +25,75 @@ from ..generators.mar.transformer import mar_schedule, mask_lengths
 from ..generators.mar.generator import MarGenerator, sample_mar
 from ..generators.diffusion.sampling import process, sample
 from ..generators.sets import open_inputs
-from ..sets.folder import collector
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'MAR_DEFAULTS', 'cao2_options', 'distill', 'refine']
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #4992d0d6
-_paper = dict(selector='resnet18', pool=2, strategy='most', fill='random', selector_input='normalised', condition='null', t_hat=11, iterations=100, lr=6e-4, norm='linf', norm_weight=10.,
-              timesteps='consistent', label_dropout=0., order='select-refine', cfg_scale=2.7, num_steps=50, sampler='ddpm')
+_paper = dict(
+    selector='resnet18', pool=2, strategy='most', fill='random', selector_input='normalised',
+    condition='null', t_hat=11, iterations=100, lr=6e-4, norm='linf', norm_weight=10., timesteps='consistent',
+    label_dropout=0., order='select-refine', cfg_scale=2.7, num_steps=50, sampler='ddpm')
 _in1k = dict(selector='pretrained:resnet18.tv_in1k')
-DEFAULTS = {        # (data, from this IPC on)
-    ('default',      1):  _paper,
-    ('default',      50): _paper | dict(strategy='least'),
-    ('digits',       1):  _paper | dict(selector='convnet3', condition='true'),
-    ('digits',       50): _paper | dict(selector='convnet3', condition='true', strategy='least'),
-    ('cifar10',      1):  _paper | dict(selector='resnet18_cifar'),
-    ('cifar10',      50): _paper | dict(selector='resnet18_cifar', strategy='least'),
-    ('imagenette',   1):  _paper | _in1k | dict(condition='true', t_hat=24),
-    ('imagenette',   50): _paper | _in1k | dict(condition='true', t_hat=24, strategy='least'),
-    ('imagewoof',    1):  _paper | _in1k | dict(pool=4, t_hat=5),
-    ('imagewoof',    50): _paper | _in1k | dict(pool=4, t_hat=5, strategy='least'),
-    ('imagenet-100', 1):  _paper | _in1k | dict(t_hat=5, strategy='least'),
-    ('imagenet-1k',  1):  _paper | _in1k | dict(pool=4),
-    ('imagenet-1k',  50): _paper | _in1k | dict(pool=4, strategy='least'),
+_many = dict(strategy='least')      # section 3.4
+def _rows(**own):
+    "A row for few images a class, and one for fifty and more"
+    return _paper | own, _paper | own | _many
+
+# %% ../../nbs/06_cao2/03_stages.ipynb #ceaa63e3
+_tables = {
+    'default':      _rows(),
+    'digits':       _rows(selector='convnet3', condition='true'),
+    'cifar10':      _rows(selector='resnet18_cifar'),
+    'imagenette':   _rows(**_in1k, condition='true', t_hat=24),
+    'imagewoof':    _rows(**_in1k, pool=4, t_hat=5),
+    'imagenet-100': _rows(**_in1k, t_hat=5, strategy='least'),
+    'imagenet-1k':  _rows(**_in1k, pool=4),
 }
+DEFAULTS = {(data, ipc): row for data,(few, many) in _tables.items() for ipc,row in ((1, few), (50, many))}
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #d672f8d7
-MAR_DEFAULTS = dict(lr=1e-4, masking='paper', mask_ratio=.25, cfg_scale=2.9, num_steps=100, num_iter=32)
+MAR_DEFAULTS = dict(pool=2, strategy='most', condition='zero', lr=1e-4, masking='paper', mask_ratio=.25,
+                    cfg_scale=2.9, num_steps=100, num_iter=32)
 _NOT_MAR = 't_hat', 'timesteps', 'label_dropout', 'sampler'
 def _for_mar(row, length):
     "A row of the table as it stands for a MAR of so many tokens"
     row = {k: v for k,v in row.items() if k not in _NOT_MAR} | MAR_DEFAULTS
-    return row | dict(num_iter=min(row['num_iter'], length), condition='zero' if row['condition'] == 'null' else row['condition'])
+    return row | dict(num_iter=min(row['num_iter'], length))
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #9048d1df
 def cao2_options(
     data:str,               # name of the data set
     ipc:int,                # images per class
-    gen=None,               # the generator: what it asks for, and what MAR needs
+    gen:DiffusionGenerator|MarGenerator|None=None,  # what it asks for, and what MAR needs
     **given,                # the caller's options, None where left open
-)->dict:
+)->dict:                    # every option with its value
     "Options of a CaO2 run"
-    name = data if (data, 1) in DEFAULTS else 'default'
-    row = DEFAULTS[name, max(n for d,n in DEFAULTS if d == name and (n <= ipc or n == 1))]
+    row = DEFAULTS[data if (data, 1) in DEFAULTS else 'default', 50 if ipc >= 50 else 1]
+    if (data, 1) not in DEFAULTS and is_subset(data): row = row | _in1k
     if isinstance(gen, MarGenerator): row = _for_mar(row, gen.net.length)
-    if (lost := [k for k,v in given.items() if v is not None and k not in row]): raise DdnbError(f"{lost[0]} is no option of CaO2 on {getattr(gen, 'id', 'this generator')}; it takes {', '.join(row)}")
+    lost = [k for k,v in given.items() if v is not None and k not in row]
+    if lost:
+        raise DdnbError(f"{lost[0]} is no option of CaO2 on {getattr(gen, 'id', 'this generator')}; "
+                        f"it takes {', '.join(row)}")
     return pick_options(dict(default=row), data, getattr(gen, 'defaults', None), **given)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #dc3527ca
 def _selected(stream, gen, teacher, cols, o, ipc, seed):
     "Pools in, the chosen ones of each class out"
-    pools, size = defaultdict(list), o['batch_size']
+    pools, size, normalised = defaultdict(list), o['batch_size'], o['selector_input'] == 'normalised'
     for items,zs in stream:
-        for (c,_),z in zip(items, zs.cpu()):
-            pools[c].append(z)
-            if len(pools[c]) < o['pool']*ipc: continue
-            pool = torch.stack(pools.pop(c))
-            p = probabilities(teacher, gen.decode(pool, size), size, o['selector_input'] == 'normalised')
-            yield [(c, i) for i in range(ipc)], pool[choose(p, int(cols[c]), ipc, o['strategy'], o['fill'], rng(seed, 'select', c))]
+        for (label,_),z in zip(items, zs.cpu()):
+            pools[label].append(z)
+            if len(pools[label]) < o['pool']*ipc: continue
+            pool = torch.stack(pools.pop(label))
+            probs = probabilities(teacher, gen.decode(pool, size), size, normalised)
+            kept = choose(probs, int(cols[label]), ipc, o['strategy'], o['fill'], rng(seed, 'select', label))
+            yield [(label, i) for i in range(ipc)], pool[kept]
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #411ecdc5
-_REFINE = 'iterations', 'lr', 't_hat', 'condition', 'norm', 'norm_weight', 'timesteps', 'label_dropout', 'masking', 'mask_ratio'
+_REFINE = ('iterations', 'lr', 't_hat', 'condition', 'norm', 'norm_weight', 'timesteps', 'label_dropout', 'masking',
+           'mask_ratio')
 def _refined(stream, gen, gen_labels, o, seed):
     "Refinement of a stream, or the stream itself where there are no iterations"
     if not o['iterations']: return stream
@@ -94,24 +103,28 @@ def _refined(stream, gen, gen_labels, o, seed):
 # %% ../../nbs/06_cao2/03_stages.ipynb #fc059628
 def _collected(w, gen, stream, counts, batch_size, progress):
     "Decode a stream, and put every class that is complete"
-    acc, bar = defaultdict(list), iter(progress_bar(range(len(counts)), 'classes', progress))
+    found, bar = defaultdict(list), iter(progress_bar(range(len(counts)), 'classes', progress))
     for part in chunks(stream, batch_size):
-        items, zs = zip(*part); z = torch.stack(zs).cpu()
-        for (c,_),latent,img in zip(items, z, gen.decode(z, batch_size)):
-            acc[c].append((img, latent))
-            if len(acc[c]) == counts[c]: w.put(c, *map(torch.stack, zip(*acc.pop(c)))); next(bar, None)
+        items, zs = zip(*part)
+        z = torch.stack(zs).cpu()
+        for (label,_),latent,img in zip(items, z, gen.decode(z, batch_size)):
+            found[label].append((img, latent))
+            if len(found[label]) < counts[label]: continue
+            w.put(label, *map(torch.stack, zip(*found.pop(label))))
+            next(bar, None)
     next(bar, None)
     return w.close()
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #6b40840a
+_SAMPLE = 'cfg_scale', 'cfg_channels', 'num_steps', 'num_iter', 'sampler', 'batch_size'
 def _stream(gen, gen_labels, teacher, cols, o, ipc, seed, todo):
     "Pool, selection and refinement of the classes still to do"
-    sampling = {k: o[k] for k in ('cfg_scale', 'cfg_channels', 'num_steps', 'num_iter', 'sampler', 'batch_size') if k in o}
     draw = sample_mar if isinstance(gen, MarGenerator) else sample
-    pool = draw(gen, [(c, i) for c in todo for i in range(o['pool']*ipc)], gen_labels, seed, **sampling)
-    pick = lambda st: _selected(st, gen, teacher, cols, o, ipc, seed)
-    move = lambda st: _refined(st, gen, gen_labels, o, seed)
-    return move(pick(pool)) if o['order'] == 'select-refine' else pick(move(pool))
+    wanted = [(label, i) for label in todo for i in range(o['pool']*ipc)]
+    pool = draw(gen, wanted, gen_labels, seed, **{k: o[k] for k in _SAMPLE if k in o})
+    if o['order'] == 'select-refine':
+        return _refined(_selected(pool, gen, teacher, cols, o, ipc, seed), gen, gen_labels, o, seed)
+    return _selected(_refined(pool, gen, gen_labels, o, seed), gen, teacher, cols, o, ipc, seed)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #c0a65cee
 def _check_generator(gen, o):
@@ -119,26 +132,32 @@ def _check_generator(gen, o):
     mar = isinstance(gen, MarGenerator)
     (check_mar if mar else check_refine)(gen, o)
     if 'num_steps' not in o: return
-    if mar: mask_lengths(gen.net.length, o['num_iter']); mar_schedule(o['num_steps'])
-    else: process(gen, o['num_steps'], o['sampler'])
+    if not mar: return process(gen, o['num_steps'], o['sampler'])
+    mask_lengths(gen.net.length, o['num_iter'])
+    mar_schedule(o['num_steps'])
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #32b4fb3a
+_CHOICES = dict(strategy=STRATEGIES, fill=FILLS, order=('select-refine', 'refine-select'),
+                selector_input=('normalised', 'raw'))
 def _check(gen, data, ipc, o):
-    check_ipc(ipc, data); _check_generator(gen, o)
-    known(o['strategy'], STRATEGIES, 'strategy'); known(o['fill'], ('random', 'ordered'), 'fill')
-    known(o['order'], ('select-refine', 'refine-select'), 'order'); known(o['selector_input'], ('normalised', 'raw'), 'selector input')
-    if not isinstance(o['pool'], int) or o['pool'] < 1: raise DdnbError(f"pool is how many times ipc images are drawn, a whole number of at least 1, not {o['pool']}: a smaller pool cannot give {ipc} images of a class")
+    "Refuse a run that cannot be made, before any work"
+    check_ipc(ipc, data)
+    _check_generator(gen, o)
+    for option,names in _CHOICES.items(): known(o[option], names, option.replace('_', ' '))
+    if not isinstance(o['pool'], int) or o['pool'] < 1:
+        raise DdnbError("pool is how many times ipc images are drawn, a whole number of at least 1, "
+                        f"not {o['pool']}: a smaller pool cannot give {ipc} images of a class")
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #22aa205a
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class
-    seed:int=0,
+    seed:int=0,                         # of noise, selection and refinement
     batch_size:int=64,                  # fixed shape of the work
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
-    selector:str|Path|Teacher|None=None,# a file, a network's name (trained here and cached), "pretrained:NAME", or a teacher
+    selector:str|Path|Teacher|None=None,# a file, network's name (trained, cached), "pretrained:NAME", or a teacher
     pool:int|None=None,                 # m: the pool is m times ipc images of a class
     strategy:str|None=None,             # random, el2n, correct, most or least
     fill:str|None=None,                 # where too few are correct: "random" or, as released, "ordered"
@@ -146,7 +165,7 @@ def distill(
     iterations:int|None=None,           # of refinement; 0: none
     lr:float|None=None,                 # of Adam
     t_hat:int|None=None,                # highest noise level of refinement, in kept steps of 50
-    condition:str|None=None,            # of refinement: "true" or "null"
+    condition:str|None=None,            # of refinement: "true" or "null"; MAR: or "zero"
     norm:str|None=None,                 # of the penalty: linf, l2, l1 or none
     norm_weight:float|None=None,        # λ
     timesteps:str|None=None,            # what the network is told: "consistent" or "released"
@@ -165,35 +184,57 @@ def distill(
     "Samples that a classifier recognises, refined under the model's own loss (CaO2)"
     given = {k: v for k,v in locals().items() if k in _paper | MAR_DEFAULTS and k != 'selector'}
     data, gen = open_inputs(data, generator, device, dtype, noise=False)
-    return _distill(data, gen, ipc, seed, out, progress, selector, dict(cfg_channels=cfg_channels, batch_size=batch_size), given)
+    work = dict(cfg_channels=cfg_channels, batch_size=batch_size)
+    return _distill(data, gen, ipc, seed, out, progress, selector, work, given)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #086ff7ac
 def _distill(data, gen, ipc, seed, out, progress, selector, work, given):
+    "A run whose inputs are open"
     check_ipc(ipc, data)
     o = cao2_options(data.name, ipc, gen, selector=selector, **given) | work
     o['cfg_channels'] = o['cfg_channels'] or getattr(gen, 'cfg_channels', None)
     if isinstance(gen, MarGenerator): o.pop('cfg_channels')     # it guides all of them
-    _check(gen, data, ipc, o); gen_labels = gen.labels_of(data)
-    teacher = open_selector(o['selector'], data, gen.device)
+    _check(gen, data, ipc, o)
+    gen_labels, teacher = gen.labels_of(data), open_selector(o['selector'], data, gen.device)
     o['selector'] = name_selector(o['selector'], teacher)
     w = collector(out, job('cao2', data, ipc, seed, o, gen.describe()), data.classes)
     todo = [c for c in range(len(data.classes)) if c not in w.done]
-    stream = _stream(gen, gen_labels, teacher, columns(teacher, data), o, ipc, seed, todo)
-    return _collected(w, gen, stream if todo else [], {c: ipc for c in todo}, o['batch_size'], progress)
+    stream = _stream(gen, gen_labels, teacher, columns(teacher, data), o, ipc, seed, todo) if todo else []
+    return _collected(w, gen, stream, {c: ipc for c in todo}, o['batch_size'], progress)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #de32b4ae
+def _own_latents(s, gen):
+    "Does the generator decode the set's latents to the set's images?"
+    if s.latents is None or tuple(s.latents.shape[1:]) != tuple(gen.latent_shape): return False
+    made, there = gen.decode(s.latents[:8], 8), s.images[:8]
+    return made.shape == there.shape and bool((made.float()-there.float()).abs().mean() < 1)
 def _latents(s, gen, batch_size):
     "A set's latents where they are this generator's, else its images encoded"
-    if s.latents is not None and tuple(s.latents.shape[1:]) == tuple(gen.latent_shape):
-        img = gen.decode(s.latents[:8], 8)
-        if img.shape == s.images[:8].shape and (img.float()-s.images[:8].float()).abs().mean() < 1: return s.latents
-    return gen.encode(s.images, batch_size)
+    return s.latents if _own_latents(s, gen) else gen.encode(s.images, batch_size)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #2c81a581
 def _head(s, gen, o, seed):
     "Manifest of a refined set"
     kept = {k: s.info.get(k) for k in ('ipc', 'data', 'licences')}
-    return kept | dict(method='cao2.refine', seed=seed, options=o, generator=gen.describe(), ancestors=ancestry(s), space='rgb')
+    return kept | dict(method='cao2.refine', seed=seed, options=o, generator=gen.describe(), ancestors=ancestry(s),
+                       space='rgb')
+
+# %% ../../nbs/06_cao2/03_stages.ipynb #374f035a
+def _generator_of(s, generator, device, dtype):
+    "The generator asked for, or the one that the set was made with"
+    if s.images.dtype != torch.uint8 or s.info.get('space', 'rgb') != 'rgb':
+        raise DdnbError("this set holds floats, not 8-bit pictures, and its images are no generator's; "
+                        "refine a set of images")
+    made_with = (s.info.get('generator') or {}).get('id')
+    if generator is None and not made_with:
+        raise DdnbError("this set was not made with a generator; name one whose classes it has")
+    return load_generator(generator or made_with, device, dtype)
+
+# %% ../../nbs/06_cao2/03_stages.ipynb #7a829c7b
+def _positions(s, todo):
+    "Of every image of the classes still to do: its (label, index), and where it stands in the set"
+    at = [(label, i, int(k)) for label in todo for i,k in enumerate((s.labels == label).nonzero().flatten())]
+    return [(label, i) for label,i,_ in at], [k for *_,k in at]
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #e76d0286
 def refine(
@@ -203,10 +244,10 @@ def refine(
     batch_size:int=64,                  # fixed shape of the work
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
-    iterations:int|None=None,
+    iterations:int|None=None,           # of Adam
     lr:float|None=None,                 # of Adam
     t_hat:int|None=None,                # highest noise level, in kept steps of 50
-    condition:str|None=None,            # "true" or "null"
+    condition:str|None=None,            # "true" or "null"; MAR: or "zero"
     norm:str|None=None,                 # of the penalty: linf, l2, l1 or none
     norm_weight:float|None=None,        # λ
     timesteps:str|None=None,            # what the network is told: "consistent" or "released"
@@ -217,14 +258,14 @@ def refine(
     dtype:torch.dtype|None=None,        # of the networks; None: float32
 )->DistilledSet:
     "Move the latents of a set down the diffusion model's own loss (CaO2, stage 2)"
-    given = {k: v for k,v in locals().items() if k in _REFINE}; data = as_data(s)
-    if s.images.dtype != torch.uint8 or s.info.get('space', 'rgb') != 'rgb': raise DdnbError("this set holds floats, not 8-bit pictures, and its images are no generator's; refine a set of images")
-    if generator is None and not (s.info.get('generator') or {}).get('id'): raise DdnbError("this set was not made with a generator; name one whose classes it has")
-    gen = load_generator(generator or s.info['generator']['id'], device, dtype); row = cao2_options(data.name, s.info.get('ipc') or 1, gen, **given)
+    given = {k: v for k,v in locals().items() if k in _REFINE}
+    data, gen = as_data(s), _generator_of(s, generator, device, dtype)
+    row = cao2_options(data.name, s.info.get('ipc') or 1, gen, **given)
     o = {k: row[k] for k in _REFINE if k in row} | dict(batch_size=batch_size)
-    _check_generator(gen, o); gen_labels, z = gen.labels_of(data), _latents(s, gen, batch_size)
+    _check_generator(gen, o)
+    gen_labels, z = gen.labels_of(data), _latents(s, gen, batch_size)
     w = collector(out, _head(s, gen, o, seed), s.classes)
     counts = {c: int((s.labels == c).sum()) for c in range(len(s.classes)) if c not in w.done}
-    at = [(c, i, int(k)) for c in counts for i,k in enumerate((s.labels == c).nonzero().flatten())]
-    stream = _refined([([(c, i) for c,i,_ in at], z[[k for *_,k in at]])] if at else [], gen, gen_labels, o, seed)
+    items, at = _positions(s, counts)
+    stream = _refined([(items, z[at])] if at else [], gen, gen_labels, o, seed)
     return _collected(w, gen, stream, counts, batch_size, progress)

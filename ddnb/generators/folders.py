@@ -4,16 +4,17 @@
 
 # %% ../../nbs/03_generators/02_folders.ipynb #44e1a0c6
 from __future__ import annotations
-import hashlib, json
+import json
 from collections import namedtuple
 from copy import deepcopy
 from pathlib import Path
 from diffusers import AutoencoderKL
-from safetensors import SafetensorError
+from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
 import torch
 from ..errors import DdnbError
+from .model_files import first_line, label_names, load_part, read_json, weights_sha
 
 # %% auto #0
 __all__ = ['Loaded', 'write_folder', 'folder_kind', 'read_folder', 'InFolder']
@@ -29,12 +30,16 @@ def write_folder(
 ):
     "Write a network, its autoencoder and what is known about both"
     folder, dtype = Path(folder), torch.float16 if half else torch.float32
-    folder.mkdir(parents=True, exist_ok=True); (folder/'config.json').unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'config.json').unlink(missing_ok=True)
     if vae is not None:
-        vae = nn.Module.to(deepcopy(vae), 'cpu', dtype); vae.register_to_config(_name_or_path='')     # where it was read from is nobody's business
+        vae = nn.Module.to(deepcopy(vae), 'cpu', dtype)
+        vae.register_to_config(_name_or_path='')        # where it was read from is nobody's business
         vae.save_pretrained(folder/'vae')
-    save_file({k: v.detach().to('cpu', dtype).contiguous() for k,v in net.state_dict().items()}, folder/'model.safetensors')
-    head = dict(_class_name=type(net).__name__, **net.config, id2label={str(i): n for i,n in enumerate(class_names or [])}, licence=licence)
+    weights = {k: v.detach().to('cpu', dtype).contiguous() for k,v in net.state_dict().items()}
+    save_file(weights, folder/'model.safetensors')
+    names = {str(i): n for i,n in enumerate(class_names or [])}
+    head = dict(_class_name=type(net).__name__, **net.config, id2label=names, licence=licence)
     (folder/'config.json').write_text(json.dumps(head, indent=1))
 
 # %% ../../nbs/03_generators/02_folders.ipynb #67344a27
@@ -42,28 +47,22 @@ def folder_kind(
     folder:str|Path,        # any folder
 )->str|None:                # class name of its network, None where it is no folder of this format
     "What kind of network a folder holds"
-    try: return json.loads((Path(folder)/'config.json').read_text()).get('_class_name')
-    except (OSError, ValueError, AttributeError): return None
+    try: return read_json(Path(folder)/'config.json').get('_class_name')
+    except DdnbError: return None
 
 # %% ../../nbs/03_generators/02_folders.ipynb #c2cdd310
-Loaded = namedtuple('Loaded', 'net vae sha256 class_names licence')
-Loaded.__doc__ = "What `read_folder` found: float32 networks in evaluation mode (`vae` may be None), hash of the weights, names, licence"
-
-# %% ../../nbs/03_generators/02_folders.ipynb #0521c542
-def _sha(folder):
-    h = hashlib.sha256()
-    for f in ('model.safetensors', 'vae/diffusion_pytorch_model.safetensors'):
-        if (folder/f).is_file(): h.update((folder/f).read_bytes())
-    return h.hexdigest()
+Loaded = namedtuple('Loaded', 'net vae sha256 class_names licence prediction', defaults=['epsilon'])
+Loaded.__doc__ = ("What `read_folder` found: float32 networks in evaluation mode (`vae` may be None), hash of the weights, "
+                  "names, licence, and what the network predicts")
 
 # %% ../../nbs/03_generators/02_folders.ipynb #7dcd520a
-def _parts(f, make):
-    "Network, autoencoder and the head of a folder"
-    c = json.loads((f/'config.json').read_text()); c.pop('_class_name')
-    names, licence = c.pop('id2label', {}), c.pop('licence', None)
-    with torch.random.fork_rng(devices=[]): net, vae = make(**c), AutoencoderKL.from_pretrained(f/'vae') if (f/'vae').is_dir() else None
-    net.load_state_dict(load_file(f/'model.safetensors'))
-    return net, vae, [n for _,n in sorted(names.items(), key=lambda kv: int(kv[0]))] or None, licence
+def _network(folder, make, options):
+    "The network that a folder's configuration describes, with the folder's weights"
+    try:
+        with torch.random.fork_rng(devices=[]): net = make(**options)
+        net.load_state_dict(load_file(folder/'model.safetensors'))
+    except Exception as e: raise DdnbError(f"cannot load {folder}: {first_line(e)}") from None
+    return net.float().eval()
 
 # %% ../../nbs/03_generators/02_folders.ipynb #6674d7f9
 def read_folder(
@@ -75,21 +74,26 @@ def read_folder(
     f = Path(folder)
     for part in ('config.json', 'model.safetensors') + ('vae/config.json',)*vae:
         if not (f/part).is_file(): raise DdnbError(f"{folder} is no {make.__name__} generator: it lacks {part}")
-    if (kind := folder_kind(f)) != make.__name__: raise DdnbError(f"{folder}/config.json describes {kind}, not {make.__name__}")
-    try: net, auto, names, licence = _parts(f, make)
-    except (OSError, TypeError, KeyError, ValueError, RuntimeError, SafetensorError) as e: raise DdnbError(f"cannot load {folder}: {str(e).splitlines()[0]}") from None
-    return Loaded(net.float().eval(), auto and auto.float().eval(), _sha(f), names, licence)
+    head = read_json(f/'config.json')
+    kind, licence, prediction = (head.pop(k, None) for k in ('_class_name', 'licence', 'prediction_type'))
+    if kind != make.__name__: raise DdnbError(f"{folder}/config.json describes {kind}, not {make.__name__}")
+    names = label_names(dict(id2label=head.pop('id2label', {})), f/'config.json')
+    net = _network(f, make, head)
+    auto = load_part(AutoencoderKL, f, 'vae').eval() if (f/'vae').is_dir() else None
+    return Loaded(net, auto, weights_sha(f, ('.', 'vae')), names, licence, prediction or 'epsilon')
 
 # %% ../../nbs/03_generators/02_folders.ipynb #9fc0da38
 class InFolder:
     "A generator with `net`, `vae`, `class_names` and `licence`, kept in a folder"
     network:type=None       # class of the network
+
     def save(self,
         folder:str|Path,            # where to
         half:bool=True,             # store float16
     ):
         "Write network and autoencoder into a folder"
         write_folder(folder, self.net, self.vae, self.class_names, self.licence, half)
+
     @classmethod
     def load(cls,
         folder:str|Path,                    # with config.json, model.safetensors, vae/
@@ -98,5 +102,17 @@ class InFolder:
         id:str|None=None,                   # name in manifests; None: the folder
     ):
         "Load a generator from a folder that `save` wrote"
-        l = read_folder(folder, cls.network)
-        return cls(l.vae, l.net, id or str(folder), l.sha256, l.class_names, l.licence, device, dtype)
+        found = read_folder(folder, cls.network)
+        more = cls.process_in(Path(folder), found.prediction)
+        return cls(found.vae, found.net, id or str(folder), found.sha256, found.class_names, found.licence, device, dtype, **more)
+
+# %% ../../nbs/03_generators/02_folders.ipynb #dd4329c1
+@patch(cls_method=True)
+def process_in(cls:InFolder,
+    folder:Path,
+    prediction:str,     # its `prediction_type`
+)->dict:                # options for the generator
+    "What a folder says of the process"
+    if prediction == 'epsilon' and not (folder/'scheduler').is_dir(): return {}
+    raise DdnbError(f"{folder}: a {cls.network.__name__} predicts noise on a process of its own; "
+                    f"it cannot be told otherwise (prediction_type {prediction!r}, scheduler/)")

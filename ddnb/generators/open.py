@@ -4,13 +4,13 @@
 
 # %% ../../nbs/03_generators/03_open.ipynb #5f4a1c0a
 from __future__ import annotations
-import json
 from importlib import import_module
 from pathlib import Path
 import torch
 from ..core import get_device
 from ..errors import DdnbError, known
 from .base import DiffusionGenerator
+from .model_files import fetch, part_class, read_json
 
 # %% auto #0
 __all__ = ['generator_names', 'load_generator']
@@ -19,30 +19,69 @@ __all__ = ['generator_names', 'load_generator']
 WEIGHTS = Path(__file__).parent.parent/'weights' if '__file__' in globals() else Path('../../ddnb/weights').resolve()
 
 # %% ../../nbs/03_generators/03_open.ipynb #fb444201
-def _is_folder_or_id(name): return Path(name).is_dir() or name.count('/') == 1 and not name.startswith(('.', '/'))
+def _is_folder_or_id(name):
+    return Path(name).is_dir() or name.count('/') == 1 and not name.startswith(('.', '/', '~')) and not name.endswith('/')
 
 # %% ../../nbs/03_generators/03_open.ipynb #41491d93
 _KINDS = dict(
     MAR='mar.generator:MarGenerator',
     UViT='diffusion.uvit:UViTGenerator',
     StyleGANXL='gan.stylegan_xl:StyleGANXL',
-    text_encoder='diffusion.stable_diffusion:StableDiffusion',
-    unet='diffusion.ldm_unet:LatentUNet')
+    DiTPipeline='diffusion.latent:LatentDiffusion',
+    LatentUNet='diffusion.ldm_unet:LatentUNet',
+    StableDiffusionPipeline='diffusion.stable_diffusion:StableDiffusion',
+    StableDiffusionImg2ImgPipeline='diffusion.stable_diffusion:StableDiffusion')
+
+# %% ../../nbs/03_generators/03_open.ipynb #9bdcccd8
+_BY_PARTS = dict(
+    text_encoder_2='a text-to-image model with two text encoders, such as SDXL, Stable Diffusion 3 or Flux',
+    prior='a model in two stages, such as Kandinsky or Stable Cascade', movq='a Kandinsky decoder',
+    text_encoder='StableDiffusionPipeline', unet='LatentUNet', transformer='DiTPipeline')
+_FAMILIES = dict(
+    StableDiffusionXL='SDXL', StableDiffusion3='Stable Diffusion 3', Flux='Flux', PixArt='PixArt', Kandinsky='Kandinsky',
+    StableCascade='Stable Cascade', Wuerstchen='Würstchen', HunyuanDiT='Hunyuan-DiT',
+    LDMPipeline='an unconditional latent diffusion model', DDPM='an unconditional model of pixels')
+_OPENED = ("DiT, latent diffusion's class-conditional U-Net, Stable Diffusion 1 and 2, U-ViT, MAR and StyleGAN-XL "
+           "can be opened")
+
+# %% ../../nbs/03_generators/03_open.ipynb #1801735d
+def _said_kind(folder):
+    "What a folder says it is: the class of its network or pipeline, else what its parts make of it"
+    own = read_json(folder/'config.json') if (folder/'config.json').exists() else {}
+    index = read_json(folder/'model_index.json') if (folder/'model_index.json').exists() else {}
+    if said := own.get('_class_name') or index.get('_class_name'): return str(said)
+    return next((what for part,what in _BY_PARTS.items() if part in index or (folder/part).is_dir()), None)
+
+# %% ../../nbs/03_generators/03_open.ipynb #6feb2dd8
+def _contradicts(folder, kind):
+    "What in a folder is against the kind that it says it is"
+    if kind == 'StableDiffusionPipeline' and (folder/'text_encoder_2').is_dir(): return 'two text encoders, as SDXL has'
+    part, fits = dict(DiTPipeline=('transformer', ('DiTTransformer2DModel', 'Transformer2DModel')),
+                      StableDiffusionPipeline=('unet', ('UNet2DConditionModel',))).get(kind, (None, ()))
+    if part is None or not (folder/part/'config.json').is_file(): return None
+    found = part_class(folder, part)
+    return None if found in (None, *fits) else f'a {found} as its {part}'
 
 # %% ../../nbs/03_generators/03_open.ipynb #846eb26d
-def _kind(folder):
-    "The class of generator that a folder or model id holds, by its config.json, its parts or its model_index.json"
-    from ddnb.generators.folders import folder_kind
-    from ddnb.generators.diffusion.latent import fetch
-    f = fetch(folder); index = json.loads((f/'model_index.json').read_text()) if (f/'model_index.json').exists() else {}
-    part = folder_kind(f) or next((p for p in ('text_encoder', 'unet') if p in index or (f/p).is_dir()), None)
-    module, cls = _KINDS.get(part, 'diffusion.latent:LatentDiffusion').split(':')
+def _kind(model):
+    "The class of generator that a folder or model id holds, or one line about what it is"
+    folder = fetch(model)
+    kind = _said_kind(folder)
+    if kind is None:
+        raise DdnbError(f"{model} is no generator: it holds no model_index.json, config.json or parts such as vae/ and "
+                        f"transformer/; {_OPENED}")
+    if kind not in _KINDS:
+        family = next((f' ({name})' for prefix,name in _FAMILIES.items() if kind.startswith(prefix)), '')
+        raise DdnbError(f"{model} is {kind}{family}, which works in another way; {_OPENED}")
+    if against := _contradicts(folder, kind): raise DdnbError(f"{model} has {against}, so it is no {kind}; {_OPENED}")
+    module, cls = _KINDS[kind].split(':')
     return getattr(import_module(f'ddnb.generators.{module}'), cls)
 
 # %% ../../nbs/03_generators/03_open.ipynb #18e221f5
 def generator_names()->list[str]:
     "Generators that ship with the package"
-    return sorted(p.name for p in WEIGHTS.iterdir() if (p/'model_index.json').exists() or (p/'config.json').exists()) if WEIGHTS.is_dir() else []
+    if not WEIGHTS.is_dir(): return []
+    return sorted(p.name for p in WEIGHTS.iterdir() if any((p/n).exists() for n in ('model_index.json', 'config.json')))
 
 # %% ../../nbs/03_generators/03_open.ipynb #095d7bdd
 def load_generator(
@@ -54,6 +93,9 @@ def load_generator(
     if not isinstance(generator, (str, Path)): return generator
     name = str(generator)
     if name in generator_names(): return _kind(WEIGHTS/name).load(WEIGHTS/name, device, dtype, id=name)
+    if Path(name).is_file():
+        raise DdnbError(f"{name} is a single file; a generator is a folder in diffusers' format (a converter makes one of a "
+                        "released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
     if known(name, [*generator_names(), 'stylegan_random'], 'generator') == 'stylegan_random':

@@ -5,16 +5,18 @@
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #3d8cdb8b
 from __future__ import annotations
 import re
+from collections.abc import Iterator
 from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from fastcore.basics import patch
-from torch import Tensor, nn
-from ...core import get_device, progress as progress_bar, rng
+from torch import Tensor
+from ...core import progress as progress_bar, rng
 from ...files import read_checkpoint
 from ..folders import InFolder
 from ...core import fixed_batches
-from ..diffusion.latent import LatentDiffusion
+from ..diffusion.latent import LatentGenerator
+from ..diffusion.sampling import check_finite
 from .transformer import MAR, mar_from_original, patchify, sample_tokens, unpatchify
 
 # %% auto #0
@@ -30,13 +32,17 @@ def kl16(
 )->AutoencoderKL:
     "MAR's autoencoder as diffusers builds it"
     n = len(channels)
-    return AutoencoderKL(down_block_types=('DownEncoderBlock2D',)*(n-1)+('AttnDownEncoderBlock2D',), up_block_types=('UpDecoderBlock2D',)*n, block_out_channels=channels,
-                         layers_per_block=layers, latent_channels=latent_channels, sample_size=size, scaling_factor=scaling_factor)
+    return AutoencoderKL(
+        down_block_types=('DownEncoderBlock2D',)*(n-1)+('AttnDownEncoderBlock2D',), up_block_types=('UpDecoderBlock2D',)*n,
+        block_out_channels=channels, layers_per_block=layers, latent_channels=latent_channels, sample_size=size,
+        scaling_factor=scaling_factor)
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #c8f474f8
-_KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'), (r'\.mid\.attn_1', '.mid_block.attentions.0'), (r'\.(down|up)\.(\d)', r'.\1_blocks.\2'), (r'\.block\.', '.resnets.'),
-       (r'\.attn\.', '.attentions.'), (r'\.(down|up)sample\.', r'.\1samplers.0.'), ('nin_shortcut', 'conv_shortcut'), ('norm_out', 'conv_norm_out'),
-       (r'(attentions\.\d)\.norm', r'\1.group_norm'), (r'(attentions\.\d)\.([qkv])\.', r'\1.to_\2.'), (r'(attentions\.\d)\.proj_out', r'\1.to_out.0')]
+_KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'), (r'\.mid\.attn_1', '.mid_block.attentions.0'),
+       (r'\.(down|up)\.(\d)', r'.\1_blocks.\2'), (r'\.block\.', '.resnets.'), (r'\.attn\.', '.attentions.'),
+       (r'\.(down|up)sample\.', r'.\1samplers.0.'), ('nin_shortcut', 'conv_shortcut'), ('norm_out', 'conv_norm_out'),
+       (r'(attentions\.\d)\.norm', r'\1.group_norm'), (r'(attentions\.\d)\.([qkv])\.', r'\1.to_\2.'),
+       (r'(attentions\.\d)\.proj_out', r'\1.to_out.0')]
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #6849795c
 def _kl_name(k, last):
@@ -54,7 +60,7 @@ def kl16_to_diffusers(
     return {_kl_name(k, last): v[...,0,0] if '.attn' in k and v.dim() == 4 else v for k,v in parts.items()}
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #b4bd949f
-class MarGenerator(InFolder):
+class MarGenerator(InFolder, LatentGenerator):
     "Autoencoder + MAR: a class-conditional generator of latents"
     network = MAR
     def __init__(self,
@@ -67,13 +73,9 @@ class MarGenerator(InFolder):
         device:str|torch.device|None=None,
         dtype:torch.dtype|None=None,    # of the networks; None: float32
     ):
-        self.id, self.sha256, self.class_names, self.licence, self.device, self.dtype = id, sha256, class_names, licence, get_device(device), dtype or torch.float32
-        self.vae, self.net = (nn.Module.to(m, self.device, self.dtype).eval().requires_grad_(False) for m in (vae, net))
-        self.scale, self.latent_shape, self.num_classes, self.null = vae.config.scaling_factor, tuple(net.config['latent_shape']), net.null, net.null
-        self.size = self.latent_shape[1]*2**(len(vae.config.block_out_channels)-1)
-
-    encode, _encoded, decode, labels_of, describe = LatentDiffusion.encode, LatentDiffusion._encoded, LatentDiffusion.decode, LatentDiffusion.labels_of, LatentDiffusion.describe
-    def __repr__(self): return f"MarGenerator({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, {self.device})"
+        LatentGenerator.__init__(self, vae, dict(net=net), id, sha256, class_names, licence, device, dtype)
+        self._sized(*net.config['latent_shape'][:2])
+        self.num_classes = self.null = net.null
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #07a77f2d
 @patch
@@ -92,7 +94,8 @@ def _draws(net, seed, batch, num_steps, device):
     "Orders (N, L), and the function that gives the noises of the next step"
     gens = [rng(seed, *it) for it in batch]
     orders = torch.stack([torch.randperm(net.length, generator=g) for g in gens]).to(device)
-    return orders, lambda p: torch.stack([torch.randn((num_steps+1, p, net.channels), generator=g) for g in gens], 1).to(device)
+    def noise(p): return torch.stack([torch.randn((num_steps+1, p, net.channels), generator=g) for g in gens], 1).to(device)
+    return orders, noise
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #4b643fa8
 def sample_mar(
@@ -107,15 +110,17 @@ def sample_mar(
     temperature:float=1.,
     cfg_schedule:str='linear',
     progress:bool=False,
-):                                  # yields (items, latents), batch by batch
+)->Iterator[tuple[list,Tensor]]:    # (items, latents), batch by batch
     "Latents for any list of images, in batches of one shape"
     work = fixed_batches(len(items), batch_size)
     bar = iter(progress_bar(range(len(work)*num_iter), f'{len(items)} images', progress))
     for idx,n in work:
         batch = [items[k] for k in idx]
         orders, noise = _draws(gen.net, seed, batch, num_steps, gen.device)
-        tokens = sample_tokens(gen.net, gen_labels[[l for l,_ in batch]].to(gen.device), orders, noise, num_iter, cfg_scale, num_steps, temperature, cfg_schedule, lambda t: next(bar))
-        yield batch[:n], gen.latents(tokens)[:n]
+        labels = gen_labels[[label for label,_ in batch]].to(gen.device)
+        tokens = sample_tokens(gen.net, labels, orders, noise, num_iter, cfg_scale, num_steps, temperature, cfg_schedule,
+                               lambda tokens: next(bar))
+        yield batch[:n], check_finite(gen.latents(tokens)[:n], batch, gen)
     next(bar, None)
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #c4ba22f0
@@ -128,8 +133,10 @@ def convert_mar(
 )->MarGenerator:                # on the CPU, with the averaged weights
     "A generator folder from the files that MAR's authors released"
     sd, kl = read_checkpoint(checkpoint), kl16_to_diffusers(read_checkpoint(vae_checkpoint)['model'])
-    ch = tuple(len(kl[f'encoder.down_blocks.{i}.resnets.0.conv1.bias']) for i in range(1+max(int(k.split('.')[2]) for k in kl if k.startswith('encoder.down_blocks.'))))
-    vae = kl16(ch, sum(bool(re.match(r'encoder\.down_blocks\.0\.resnets\.\d\.conv1\.bias', k)) for k in kl), len(kl['post_quant_conv.bias']))
+    blocks = 1 + max(int(k.split('.')[2]) for k in kl if k.startswith('encoder.down_blocks.'))
+    channels = tuple(len(kl[f'encoder.down_blocks.{i}.resnets.0.conv1.bias']) for i in range(blocks))
+    layers = sum(bool(re.match(r'encoder\.down_blocks\.0\.resnets\.\d\.conv1\.bias', k)) for k in kl)
+    vae = kl16(channels, layers, len(kl['post_quant_conv.bias']))
     vae.load_state_dict(kl)
     gen = MarGenerator(vae, mar_from_original(sd.get('model_ema', sd), heads), Path(out).name, device='cpu')
     gen.save(out, half)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 import math
 from collections import namedtuple
+from collections.abc import Callable
 from functools import lru_cache, partial
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -13,12 +14,12 @@ from fastcore.basics import patch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from ...errors import DdnbError
-from ..diffusion.schedule import Schedule, ddpm_step, kept_timesteps, p_mean_variance, q_sample, at_step, normal_kl
+from ..diffusion.schedule import (Schedule, at_step, cosine_betas, ddpm_step, kept_timesteps, normal_kl,
+    p_mean_variance, q_sample, rounded_nll)
 
 # %% auto #0
 __all__ = ['TokenLoss', 'MarLoss', 'patchify', 'unpatchify', 'mask_by_order', 'mask_lengths', 'DiffusionHead', 'MAR',
-           'mar_from_original', 'cosine_betas', 'mar_schedule', 'token_loss', 'mar_loss', 'sample_head',
-           'sample_tokens']
+           'mar_from_original', 'mar_schedule', 'token_loss', 'mar_loss', 'sample_head', 'sample_tokens']
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #36c201d5
 def patchify(
@@ -52,17 +53,21 @@ def mask_lengths(
     num_iter:int,       # autoregressive steps
 )->list[int]:           # masked tokens before the first step, ..., after the last: length, ..., 0
     "The cosine schedule of masked tokens (MAR, section 3.5)"
-    if not 1 <= num_iter <= length: raise DdnbError(f"num_iter must lie in 1..{length} (the tokens of a latent), not {num_iter}")
-    lens = [length]
-    for k in range(1, num_iter): lens.append(max(1, min(lens[-1]-1, math.floor(length*math.cos(math.pi/2*k/num_iter)))))
-    return lens + [0]
+    if not 1 <= num_iter <= length:
+        raise DdnbError(f"num_iter must lie in 1..{length} (the tokens of a latent), not {num_iter}")
+    lengths = [length]
+    for k in range(1, num_iter):
+        cosine = math.floor(length*math.cos(math.pi/2*k/num_iter))
+        lengths.append(max(1, min(lengths[-1]-1, cosine)))
+    return lengths + [0]
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #9c2e8fef
 class _Modulated(nn.Module):
     "A residual block steered by the condition; without `mlp` in the last layer"
     def __init__(self, width):
         super().__init__()
-        self.in_ln, self.mlp = nn.LayerNorm(width, eps=1e-6), nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.in_ln = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 3*width))
     def forward(self, x, c):
         shift, scale, gate = self.adaLN_modulation(c).chunk(3, -1)
@@ -72,29 +77,41 @@ class _Modulated(nn.Module):
 class _Last(nn.Module):
     def __init__(self, width, out):
         super().__init__()
-        self.norm_final, self.linear = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False), nn.Linear(width, out)
+        self.norm_final = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.linear = nn.Linear(width, out)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2*width))
     def forward(self, x, c):
         shift, scale = self.adaLN_modulation(c).chunk(2, -1)
         return self.linear(self.norm_final(x)*(1+scale) + shift)
+
+# %% ../../../nbs/03_generators/mar/00_transformer.ipynb #d0304543
+def _init_linear(net):
+    "Xavier weights and no bias in all linear layers"
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #ad64746a
 class DiffusionHead(nn.Module):
     "An MLP that predicts the noise in a token, and its variance, given the token's `z` (MAR, section 3.4)"
     def __init__(self, channels:int, z_dim:int, width:int, depth:int):
         super().__init__()
-        self.time_embed = nn.ModuleDict(dict(mlp=nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))))
+        time_mlp = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_embed = nn.ModuleDict(dict(mlp=time_mlp))
         self.cond_embed, self.input_proj = nn.Linear(z_dim, width), nn.Linear(channels, width)
-        self.res_blocks, self.final_layer = nn.ModuleList([_Modulated(width) for _ in range(depth)]), _Last(width, 2*channels)
-        for m in self.modules():
-            if isinstance(m, nn.Linear): nn.init.xavier_uniform_(m.weight); nn.init.zeros_(m.bias)
-        for m in [b.adaLN_modulation[1] for b in self.res_blocks] + [self.final_layer.adaLN_modulation[1], self.final_layer.linear]: nn.init.zeros_(m.weight)
+        self.res_blocks = nn.ModuleList([_Modulated(width) for _ in range(depth)])
+        self.final_layer = _Last(width, 2*channels)
+        _init_linear(self)
+        for block in (*self.res_blocks, self.final_layer): nn.init.zeros_(block.adaLN_modulation[1].weight)
+        nn.init.zeros_(self.final_layer.linear.weight)
 
     def denoise(self, x:Tensor, t:Tensor, cond:Tensor)->Tensor:
         "(n, 2C) from tokens (n, C), timesteps (n,) or (1,), and conditions that went through `cond_embed`"
-        c = cond + self.time_embed['mlp'](get_timestep_embedding(t, 256, flip_sin_to_cos=True, downscale_freq_shift=0).to(cond))
+        time = get_timestep_embedding(t, 256, flip_sin_to_cos=True, downscale_freq_shift=0).to(cond)
+        c = cond + self.time_embed['mlp'](time)
         x = self.input_proj(x.to(cond))
-        for b in self.res_blocks: x = b(x, c)
+        for block in self.res_blocks: x = block(x, c)
         return self.final_layer(x, c).float()
 
     def forward(self, x:Tensor, t:Tensor, z:Tensor)->Tensor: return self.denoise(x, t, self.cond_embed(z))
@@ -112,24 +129,37 @@ class MAR(nn.Module):
         clip:float|None=None,                           # bound on a token's predicted values when sampling; None as released
     ):
         super().__init__()
-        self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth, heads=heads, num_classes=num_classes, buffer_size=buffer_size,
-                           head_depth=head_depth, head_width=head_width, clip=clip)
-        self.length, self.channels, self.null = latent_shape[1]//patch_size*(latent_shape[2]//patch_size), latent_shape[0]*patch_size**2, num_classes
-        param, norm = lambda *s: nn.Parameter(torch.empty(*s).normal_(std=.02)), partial(nn.LayerNorm, eps=1e-6)
-        blocks = lambda: nn.ModuleList([Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)])
-        self.class_emb, self.fake_latent, self.mask_token = nn.Embedding(num_classes, width), param(1, width), param(1, 1, width)
-        self.z_proj, self.z_proj_ln, self.encoder_pos_embed_learned = nn.Linear(self.channels, width), norm(width), param(1, buffer_size+self.length, width)
-        self.encoder_blocks, self.encoder_norm, self.decoder_embed = blocks(), norm(width), nn.Linear(width, width)
-        self.decoder_pos_embed_learned, self.diffusion_pos_embed_learned = param(1, buffer_size+self.length, width), param(1, self.length, width)
-        self.decoder_blocks, self.decoder_norm = blocks(), norm(width)
+        self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth, heads=heads,
+                           num_classes=num_classes, buffer_size=buffer_size, head_depth=head_depth, head_width=head_width,
+                           clip=clip)
+        channels, h, w = latent_shape
+        self.length, self.channels, self.null = h//patch_size*(w//patch_size), channels*patch_size**2, num_classes
+        self._layers(width, depth, heads, buffer_size + self.length)
         nn.init.normal_(self.class_emb.weight, std=.02)
-        for m in self.modules():
-            if isinstance(m, nn.Linear): nn.init.xavier_uniform_(m.weight); nn.init.zeros_(m.bias)
+        _init_linear(self)
         self.diffloss = nn.ModuleDict(dict(net=DiffusionHead(self.channels, width, head_width, head_depth)))
+
+    def _layers(self, width, depth, heads, places):
+        def param(*shape): return nn.Parameter(torch.empty(*shape).normal_(std=.02))
+        norm = partial(nn.LayerNorm, eps=1e-6)
+        def blocks(): return nn.ModuleList([Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)])
+        self.class_emb, self.fake_latent = nn.Embedding(self.null, width), param(1, width)
+        self.mask_token = param(1, 1, width)
+        self.z_proj, self.z_proj_ln = nn.Linear(self.channels, width), norm(width)
+        self.encoder_pos_embed_learned = param(1, places, width)
+        self.encoder_blocks, self.encoder_norm = blocks(), norm(width)
+        self.decoder_embed = nn.Linear(width, width)
+        self.decoder_pos_embed_learned = param(1, places, width)
+        self.diffusion_pos_embed_learned = param(1, self.length, width)
+        self.decoder_blocks, self.decoder_norm = blocks(), norm(width)
 
     @property
     def head(self)->DiffusionHead: return self.diffloss['net']
-    def embed(self, labels:Tensor)->Tensor: "Class vectors (N, D); label `null` is `fake_latent`"; return torch.cat([self.class_emb.weight, self.fake_latent])[labels]
+
+    def embed(self, labels:Tensor)->Tensor:
+        "Class vectors (N, D); label `null` is `fake_latent`"
+        return torch.cat([self.class_emb.weight, self.fake_latent])[labels]
+
     def _seen(self, mask): return torch.cat([mask.new_ones(len(mask), self.config['buffer_size']), ~mask], 1)
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #579a18d6
@@ -142,7 +172,7 @@ def encode(self:MAR,
     "Encode class and visible tokens"
     x = torch.cat([emb[:,None].expand(-1, self.config['buffer_size'], -1), self.z_proj(tokens.to(emb))], 1)
     x = self.z_proj_ln(x + self.encoder_pos_embed_learned)[self._seen(mask)].view(len(x), -1, emb.shape[1])
-    for b in self.encoder_blocks: x = b(x)
+    for block in self.encoder_blocks: x = block(x)
     return self.encoder_norm(x)
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #7d839679
@@ -154,7 +184,7 @@ def decode(self:MAR,
     "A condition for the diffusion head at every place"
     full, seen = self.decoder_embed(x), self._seen(mask)
     full = self.mask_token.expand(*seen.shape, -1).masked_scatter(seen[...,None], full) + self.decoder_pos_embed_learned
-    for b in self.decoder_blocks: full = b(full)
+    for block in self.decoder_blocks: full = block(full)
     return self.decoder_norm(full)[:,self.config['buffer_size']:] + self.diffusion_pos_embed_learned
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #b6f8bafb
@@ -170,21 +200,16 @@ def mar_from_original(
     patch_size:int=1,
 )->MAR:                     # in evaluation mode
     "MAR with the weights of a released checkpoint"
-    width, tok = sd['z_proj.weight'].shape; length = sd['diffusion_pos_embed_learned'].shape[1]; side = patch_size*math.isqrt(length)
-    n = lambda part: 1 + max(int(k.split(part)[1].split('.')[0]) for k in sd if part in k)
+    def count(part): return 1 + max(int(k.split(part)[1].split('.')[0]) for k in sd if part in k)
+    width, channels = sd['z_proj.weight'].shape
+    length = sd['diffusion_pos_embed_learned'].shape[1]
+    side = patch_size*math.isqrt(length)
     with torch.random.fork_rng(devices=[]):
-        net = MAR((tok//patch_size**2, side, side), patch_size, width, n('encoder_blocks.'), heads, len(sd['class_emb.weight']),
-                  sd['encoder_pos_embed_learned'].shape[1]-length, n('res_blocks.'), len(sd['diffloss.net.input_proj.bias']))
+        net = MAR((channels//patch_size**2, side, side), patch_size, width, count('encoder_blocks.'), heads,
+                  num_classes=len(sd['class_emb.weight']), buffer_size=sd['encoder_pos_embed_learned'].shape[1]-length,
+                  head_depth=count('res_blocks.'), head_width=len(sd['diffloss.net.input_proj.bias']))
     net.load_state_dict(sd)
     return net.eval()
-
-# %% ../../../nbs/03_generators/mar/00_transformer.ipynb #0140ba0b
-def cosine_betas(
-    T:int=1000,             # training steps
-)->Tensor:                  # (T,) float64
-    "Variances whose signal falls as a squared cosine, at most 0.999 (Improved DDPM, eq. 17)"
-    f = [math.cos((i/T+.008)/1.008*math.pi/2)**2 for i in range(T+1)]
-    return torch.tensor([min(1-b/a, .999) for a,b in zip(f, f[1:])], dtype=torch.float64)
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #3e85581d
 @lru_cache
@@ -194,14 +219,6 @@ def mar_schedule(
     "The head's diffusion process"
     try: return Schedule(cosine_betas(), kept_timesteps(num_steps))
     except ValueError as e: raise DdnbError(str(e)) from None
-
-# %% ../../../nbs/03_generators/mar/00_transformer.ipynb #4648bec7
-def _rounded_nll(x, mean, log_std):
-    "Negative log-likelihood, in nats, of values rounded to 1/127.5 in [-1, 1]"
-    cdf = lambda u: .5*(1+torch.tanh(math.sqrt(2/math.pi)*(u+.044715*u**3)))
-    hi, lo = (cdf((x-mean+d)*(-log_std).exp()) for d in (1/255, -1/255))
-    p = torch.where(x < -.999, hi, torch.where(x > .999, 1-lo, hi-lo))
-    return -p.clamp_min(1e-12).log()
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #e3d28023
 TokenLoss = namedtuple('TokenLoss', 'mse bound eps')
@@ -216,11 +233,12 @@ def token_loss(
     noise:Tensor,       # (n, C)
 )->TokenLoss:
     "The diffusion loss of single tokens (MAR, eq. 1, with the bound for the variance)"
-    s = mar_schedule(); x = q_sample(s, x0, t, noise)
+    s = mar_schedule()
+    x = q_sample(s, x0, t, noise)
     eps, v = head(x, t, z).chunk(2, 1)
     r, lo = p_mean_variance(s, x, t, eps.detach(), v), at_step(s.post_logvar, t, x)
     kl = normal_kl(at_step(s.coef_x0, t, x)*x0 + at_step(s.coef_xt, t, x)*x, lo, r.mean, r.logvar)
-    bound = torch.where(t[:,None] == 0, _rounded_nll(x0, r.mean, .5*r.logvar), kl)
+    bound = torch.where(t[:,None] == 0, rounded_nll(x0, r.mean, .5*r.logvar), kl)
     return TokenLoss(((eps-noise)**2).mean(1), bound.mean(1)/math.log(2), eps)
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #9e90564d
@@ -240,9 +258,10 @@ def mar_loss(
 )->MarLoss:
     "MAR's training loss, image by image: the mean over masked tokens"
     z = net.decode(net.encode(tokens, mask, net.embed(labels) if emb is None else emb), mask)
-    flat = lambda a: a.flatten(0, 1)
-    l = token_loss(net.head, flat(z), flat(tokens if target is None else target), flat(t), flat(noise))
-    return MarLoss(((l.mse+l.bound).view_as(mask)*mask).sum(1)/mask.sum(1), (l.eps-flat(noise)).view_as(tokens))
+    target = tokens if target is None else target
+    each = token_loss(net.head, *(a.flatten(0, 1) for a in (z, target, t, noise)))
+    loss = ((each.mse+each.bound).view_as(mask)*mask).sum(1)/mask.sum(1)
+    return MarLoss(loss, (each.eps-noise.flatten(0, 1)).view_as(tokens))
 
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #6783dc85
 @torch.no_grad()
@@ -266,31 +285,42 @@ def sample_head(
         x = ddpm_step(r, i, e*temperature)
     return x
 
+# %% ../../../nbs/03_generators/mar/00_transformer.ipynb #acd45532
+def _conditions(net, tokens, mask, labels, places, guided):
+    "`z` of the places to fill, flat (n, D); with the unconditional half behind where guidance wants it"
+    if guided:
+        tokens, mask, places = (torch.cat([a, a]) for a in (tokens, mask, places))
+        labels = torch.cat([labels, torch.full_like(labels, net.null)])
+    z = net(tokens, mask, labels)
+    return z.gather(1, places[...,None].expand(-1, -1, net.config['width'])).flatten(0, 1)
+
 # %% ../../../nbs/03_generators/mar/00_transformer.ipynb #35e59215
 @torch.no_grad()
 def sample_tokens(
     net:MAR,
     labels:Tensor,              # (N,)
     orders:Tensor,              # (N, L) permutations
-    noise,                      # function: p -> (K+1, N, p, C) standard normal, asked once a step
+    noise:Callable[[int],Tensor],   # p -> (K+1, N, p, C) standard normal, asked once a step
     num_iter:int=32,            # autoregressive steps
     cfg_scale:float=2.9,
     num_steps:int=100,          # K, diffusion steps of a token
     temperature:float=1.,
     cfg_schedule:str='linear',  # or "constant"
-    seen=lambda tokens: None,   # called after every step
+    seen:Callable=lambda tokens: None,  # called after every step
 )->Tensor:                      # (N, L, C)
     "Fill all places, in the given orders, from the given noises (MAR, section 3.5)"
-    if cfg_schedule not in ('linear', 'constant'): raise DdnbError(f"cfg_schedule must be 'linear' or 'constant', not {cfg_schedule!r}")
-    s, (n, length), mask = mar_schedule(num_steps), orders.shape, torch.ones_like(orders, dtype=torch.bool)
-    tokens, twice = torch.zeros(n, length, net.channels, device=orders.device), (lambda a: a) if cfg_scale == 1 else (lambda a: torch.cat([a, a]))
-    both = labels if cfg_scale == 1 else torch.cat([labels, torch.full_like(labels, net.null)])
-    lens = mask_lengths(length, num_iter)
-    for cur,nxt in zip(lens, lens[1:]):
-        idx = orders[:,nxt:cur].sort(1).values; p = idx.shape[1]
-        z = net(twice(tokens), twice(mask), both).gather(1, twice(idx)[...,None].expand(-1, -1, net.config['width']))
-        scale = cfg_scale if cfg_schedule == 'constant' else 1 + (cfg_scale-1)*(length-max(nxt, 1))/length
-        new = sample_head(net.head, s, z.flatten(0, 1), noise(p).flatten(1, 2), scale, temperature, net.config['clip']).view(n, p, -1)
-        tokens, mask = tokens.scatter(1, idx[...,None].expand_as(new), new), mask.scatter(1, idx, False)
+    if cfg_schedule not in ('linear', 'constant'):
+        raise DdnbError(f"cfg_schedule must be 'linear' or 'constant', not {cfg_schedule!r}")
+    s, (n, length) = mar_schedule(num_steps), orders.shape
+    tokens = torch.zeros(n, length, net.channels, device=orders.device)
+    mask, lengths = torch.ones_like(orders, dtype=torch.bool), mask_lengths(length, num_iter)
+    for current,next_length in zip(lengths, lengths[1:]):
+        places = orders[:,next_length:current].sort(1).values
+        z = _conditions(net, tokens, mask, labels, places, cfg_scale != 1)
+        share = 1 if cfg_schedule == 'constant' else (length-max(next_length, 1))/length
+        scale = cfg_scale if share == 1 else 1 + (cfg_scale-1)*share
+        drawn = noise(places.shape[1]).flatten(1, 2)
+        new = sample_head(net.head, s, z, drawn, scale, temperature, net.config['clip']).view(n, places.shape[1], -1)
+        tokens, mask = tokens.scatter(1, places[...,None].expand_as(new), new), mask.scatter(1, places, False)
         seen(tokens)
     return tokens
