@@ -36,16 +36,16 @@ def _rows(x): return x.permute(0, 2, 3, 1)
 def _planes(x): return x.permute(0, 3, 1, 2)
 def _mean(x): return x.sum((1, 2), keepdim=True)/(x.shape[1]*x.shape[2])
 
-# %% ../nbs/00_foundations/06_fused.ipynb #e40ff032
+# %% ../nbs/00_foundations/06_fused.ipynb #5df4e723
 def _pool(x, out):
     "Mean of every 2 x 2 window"
     out.copy_(_rows(F.avg_pool2d(_planes(x), 2)))
-def _spread(pooled, y, out):
-    "To every pixel of a window its quarter of `pooled`, where the ReLU of `y` lets it through"
+def _spread(share, y, out):
+    "`share` to every pixel of its window, where the ReLU of `y` lets it through"
     n, h, w, c = y.shape
-    quarters = (pooled[:, :, :, None]*pooled.new_full((2, 1), 1/4)).view(n, h//2, 1, w*c)      # whole rows at a time
+    twice = share[:, :, :, None].expand(-1, -1, -1, 2, -1).reshape(n, h//2, 1, w*c)     # whole rows at a time
     out_rows, y_rows = out.view(n, h//2, 2, w*c), y.view(n, h//2, 2, w*c)
-    torch.ops.aten.threshold_backward.grad_input(quarters, y_rows, 0, grad_input=out_rows)
+    torch.ops.aten.threshold_backward.grad_input(twice, y_rows, 0, grad_input=out_rows)
     return out
 
 # %% ../nbs/00_foundations/06_fused.ipynb #e5666e31
@@ -69,10 +69,10 @@ def _norm_pool(z, gamma, beta, eps):
         _pool(torch.addcmul(beta, v, part_r*gamma, out=y).relu_(), out)
     return _planes(pooled), r
 
-# %% ../nbs/00_foundations/06_fused.ipynb #00caf287
+# %% ../nbs/00_foundations/06_fused.ipynb #c35c78ef
 def _norm_pool_grad(pooled_grad, v, r, gamma, beta):
     "Gradients for z, gamma and beta"
-    rows, shares = _rows(v), _rows(pooled_grad)
+    rows, shares = _rows(v), _rows(pooled_grad)/4
     out, mean_a, mean_av = torch.empty_like(rows), torch.empty_like(r), torch.empty_like(r)
     scratch, = _scratch(rows, 1)
     for v,part_r,share,a,ea,eav in _blocks(rows, r, shares, out, mean_a, mean_av):
@@ -95,10 +95,10 @@ def _factors(h, a, v, t, r, gamma, h_gamma, h_beta):
     back = h_beta - scale*eh, scale, h_gamma*r - scale*r**2*ehv
     return q, back, (-r*(of_h*eh+of_a*ea), r*of_h, r*of_a, -r**3*(of_h*ehv+of_a*eav+gamma*q))
 
-# %% ../nbs/00_foundations/06_fused.ipynb #9d7f3b08
+# %% ../nbs/00_foundations/06_fused.ipynb #c7f04128
 def _norm_pool_grad_grad(h, h_gamma, h_beta, pooled_grad, v, r, gamma, beta):
     "Gradients for the pooled gradient, gamma and z"
-    rows, shares, h = _rows(v), _rows(pooled_grad), _rows(h)
+    rows, shares, h = _rows(v), _rows(pooled_grad)/4, _rows(h)
     for_z, for_pooled, for_gamma = torch.empty_like(rows), torch.empty_like(shares), torch.zeros_like(gamma)
     scratch = _scratch(rows, 3)
     for v,part_r,share,part_h,dz,out in _blocks(rows, r, shares, h, for_z, for_pooled):
