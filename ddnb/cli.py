@@ -6,68 +6,115 @@
 from __future__ import annotations
 import argparse, contextlib, inspect, re, sys, warnings
 from pathlib import Path
+from types import SimpleNamespace
 from . import __version__
-from .contract import METHODS, check_ipc, get_method
+from .console import run_command, say
+from .contract import METHODS, RANGES, check_ipc, check_options, get_method
 from .errors import DataWarning, DdnbError, known
+from .options import add_options, option_names
 
 # %% auto #0
-__all__ = ['COMMANDS', 'add_options', 'main']
-
-# %% ../nbs/11_scale/00_cli.ipynb #69333daf
-_TYPES = {'int': int, 'float': float, 'str': str}
-_SKIP = ('data', 'path', 'progress')
-def _type(p):
-    names = [t.strip() for t in str(p.annotation).split('|')]
-    return next((_TYPES[n] for n in names if n in _TYPES), str)
-
-# %% ../nbs/11_scale/00_cli.ipynb #58e9c173
-def _comments(fn):
-    "Comment of every parameter, from the source"
-    try: src = inspect.getsource(fn)
-    except OSError: return {}
-    return dict(re.findall(r'^\s+(\w+)\s*:[^#\n]*#\s*(.+)$', src, re.M))
-
-# %% ../nbs/11_scale/00_cli.ipynb #6e54b493
-def add_options(
-    parser:argparse.ArgumentParser,
-    fn,                     # a method's `distill`
-):
-    "Give a parser the options of a function"
-    notes = _comments(fn)
-    for name,p in inspect.signature(fn).parameters.items():
-        if name in _SKIP or 'Module' in str(p.annotation): continue
-        if str(p.annotation) == 'bool': parser.add_argument('--'+name.replace('_', '-'), action='store_true', default=argparse.SUPPRESS, help=notes.get(name, '').replace('%', '%%')); continue
-        parser.add_argument('--'+name.replace('_', '-'), type=_type(p), default=argparse.SUPPRESS, metavar=_type(p).__name__.upper(), help=notes.get(name, '').replace('%', '%%'))
+__all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/11_scale/00_cli.ipynb #27a9e6df
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, command, about, *examples):
+        shown = '\n'.join(['examples:', *(f'  ddnb {e}' for e in examples)]) if examples else None
+        super().__init__(prog=f'ddnb {command}', description=about, epilog=shown, allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
     def error(self, message):
-        if m := re.match(r'unrecognized arguments: (--[\w-]+)', message): known(m[1], [o for a in self._actions for o in a.option_strings if o.startswith('--')], 'option')
+        flags = [o for a in self._actions for o in a.option_strings if o.startswith('--')]
+        if m := re.match(r'unrecognized arguments: (--[\w-]+)', message): known(m[1], flags, 'option')
         raise DdnbError(f"{message} (see {self.prog} --help)")
+
+# %% ../nbs/11_scale/00_cli.ipynb #74eacbf5
+def _option(p, name, about, default=None, **more):
+    "An option whose range stands in the contract's table under its name"
+    more = dict(type=type(default) if default is not None and not isinstance(default, tuple) else str) | more
+    text = about + (f' (default {default})' if default is not None else '')
+    p.add_argument('--'+name.replace('_', '-'), dest=name, default=default, help=text.replace('%', '%%'), **more)
+
+def _in_range(o, **names):
+    "Parsed options, each within the range that has its name, or the one that `names` gives"
+    for k,v in vars(o).items():
+        kind = RANGES.get(names.get(k, k))
+        if v is not None and kind: setattr(o, k, kind(names.get(k, k), v))
+    return o
+
+# %% ../nbs/11_scale/00_cli.ipynb #18ad16c2
+def _ours(p, own):
+    "The options of the command itself, under names that the method `own` does not use"
+    def option(name, about, *more, **kw):
+        flags = [f for f in ('--'+name.replace('_', '-'), *more) if f[2:].replace('-', '_') not in own]
+        if 'action' not in kw: kw['metavar'] = name.upper()
+        p.add_argument(*flags, dest=f'our {name}', help=about, **kw)
+    option('data', 'a name (digits, cifar10, imagenette, ...) or a folder with train/<class>/', default='digits')
+    option('root', 'where named data lies (default: the environment variable DDNB_DATA)', '--data-root')
+    option('size', "side of the images (default: the generator's, else the data's own)", '--data-size', type=int)
+    option('skip_bad', 'leave out files that are no images', '--data-skip-bad', action='store_true')
+    option('dry_run', 'say what the run would cost, and stop there', '--say-cost', action='store_true')
+    option('evaluate', 'train networks on the set, and on random real images', '--then-evaluate', action='store_true')
+    option('repeats', 'training runs of --evaluate (default 3)', '--eval-repeats', type=int, default=3)
+    option('epochs', "epochs of --evaluate (default: the protocol's)", '--eval-epochs', type=int)
 
 # %% ../nbs/11_scale/00_cli.ipynb #4e15f3ed
 def _distill(argv):
     if not argv or argv[0].startswith('-'): return _methods()
-    fn = get_method(argv[0])
-    p = _Parser(prog=f'ddnb distill {argv[0]}', description=inspect.getdoc(fn), allow_abbrev=False)
-    p.add_argument('--data', default='digits', help='a name (digits, cifar10, imagenette, ...) or a folder with train/<class>/')
-    p.add_argument('--root', help='where named data lies (default: the environment variable DDNB_DATA)')
-    p.add_argument('--size', type=int, help="side of the images in pixels (default: the generator's, else the data's own)")
-    p.add_argument('--skip-bad', action='store_true', help='leave out files that are no images')
-    p.add_argument('--dry-run', action='store_true', help='say what the run would cost, and stop there')
-    p.add_argument('--evaluate', action='store_true', help='train judges on the set, and on random real images beside it')
-    p.add_argument('--repeats', type=int, default=3, help='training runs of --evaluate')
-    own = inspect.signature(fn).parameters          # minimax has epochs of its own
-    p.add_argument('--eval-epochs', *(['--epochs'] if 'epochs' not in own else []), dest='eval_epochs', type=int, help="epochs of --evaluate (default: the protocol's)")
+    name, fn = argv[0], get_method(argv[0])
+    p = _Parser(f'distill {name}', inspect.getdoc(fn), f'distill {name} --data digits --ipc 1 --out runs/{name}',
+                f'distill {name} --data cifar10 --ipc 10 --evaluate')
+    _ours(p, option_names(fn))
     add_options(p, fn)
-    opts = vars(p.parse_args(argv[1:]))
-    return _run(argv[0], fn, opts, *(opts.pop(k) for k in ('data', 'root', 'size', 'skip_bad', 'evaluate', 'repeats', 'eval_epochs', 'dry_run')))
+    found = vars(p.parse_args(argv[1:]))
+    ours = {k.removeprefix('our '): found.pop(k) for k in [*found] if k.startswith('our ')}
+    return _run(name, fn, check_options(fn, found), _in_range(SimpleNamespace(**ours)))
 
 # %% ../nbs/11_scale/00_cli.ipynb #70c42871
 def _methods():
     "The list of methods"
-    print("ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]   (ddnb distill METHOD --help lists a method's own options)")
-    print('methods:', *(f'  {m:10}{METHODS[m].about}' for m in METHODS), sep='\n')
+    print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]')
+    print("methods (ddnb distill METHOD --help lists a method's own options):")
+    print(*(f'  {name:10}{m.about}' for name,m in METHODS.items()), sep='\n')
+
+# %% ../nbs/11_scale/00_cli.ipynb #e8a61295
+def _load(fn, opts, o):
+    "Data at the right size, and the generator opened once"
+    from ddnb.data.images import resized
+    from ddnb.data.load import load_data
+    d = load_data(o.data, o.root, o.size, o.skip_bad)
+    if 'generator' not in option_names(fn): return d
+    from ddnb.generators.sets import open_inputs
+    opener = getattr(sys.modules[fn.__module__], 'open_gan', open_inputs)
+    noise = {} if opener is not open_inputs else dict(noise='num_iter' not in option_names(fn))
+    d, opts['generator'] = opener(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), **noise)
+    if o.size or d.size == opts['generator'].size: return d
+    return resized(d, opts['generator'].size) or load_data(o.data, o.root, opts['generator'].size, o.skip_bad)
+
+# %% ../nbs/11_scale/00_cli.ipynb #0953fb9b
+def _costs(method, d, opts, dry_run):
+    "Say what a run will cost; True to stop there"
+    if not (dry_run or 'generator' in opts and sys.stderr is not None and sys.stderr.isatty()): return False
+    from ddnb.cost import disk_warning, run_cost
+    check_ipc(opts.get('ipc', 10), d)
+    cost = run_cost(method, d, opts)
+    print(cost, file=sys.stdout if dry_run else sys.stderr)
+    if w := opts.get('out') and disk_warning(cost, opts['out']): say(w)
+    return dry_run
+
+# %% ../nbs/11_scale/00_cli.ipynb #2933da32
+def _run(method, fn, opts, o):
+    from ddnb.files import open_output
+    if opts.get('out'): open_output(opts['out'], folder=True)
+    d = _load(fn, opts, o)
+    if o.evaluate and d.test is None:
+        raise DdnbError(f"{d.name} has no test images: its folder has neither test/ nor val/; leave --evaluate out")
+    if _costs(method, d, opts, o.dry_run): return
+    s = fn(d, **opts)
+    where = f', in {s.path} (contact sheet: {s.path}/contact.png)' if s.path else '; give --out to keep it'
+    print(f'{s}, {s.bits_per_class:,.0f} bits per class{where}')
+    if not o.evaluate: return
+    from ddnb.evaluate.comparison import compare
+    print(compare({method: s}, d, repeats=o.repeats, device=opts.get('device'), epochs=o.epochs))
 
 # %% ../nbs/11_scale/00_cli.ipynb #cfc1abfd
 def _numbers(s):
@@ -76,76 +123,86 @@ def _numbers(s):
 
 # %% ../nbs/11_scale/00_cli.ipynb #5fe53821
 def _choose(argv):
+    p = _Parser('choose', 'Mode guidance λ and stopping step for new data, chosen on held-out training images',
+                'choose --data digits --ipc 1 --num-steps 10',
+                'choose --data photos/ --generator models/dit --scales 0,0.1 --stops 0.5')
+    _option(p, 'data', 'a name or a folder', 'digits')
+    _option(p, 'root', 'where named data lies')
+    _option(p, 'generator', "a name, a folder, a model id (default: the data's own)")
+    _option(p, 'ipc', 'images per class', 10)
+    _option(p, 'seed', 'of the noise, and of the first training', 0)
+    _option(p, 'repeats', 'trainings on every set', 3)
+    _option(p, 'val', 'share of the training images to hold out', 0.2)
+    _option(p, 'epochs', "of a training (default: the protocol's)", type=int)
+    _option(p, 'device', 'default: the best there is')
+    _option(p, 'scales', 'λ to try', (0, .03, .1, .3), type=_numbers)
+    _option(p, 'stops', 'stops to try, as shares of the steps', (0, .25, .5, .75), type=_numbers)
+    _option(p, 'num_steps', 'of 1,000', type=int)
+    return _chosen(_in_range(p.parse_args(argv)))
+
+# %% ../nbs/11_scale/00_cli.ipynb #b5c13a43
+def _chosen(o):
     from ddnb.mgd3.search import choose_guidance
-    p = _Parser(prog='ddnb choose', description=inspect.getdoc(choose_guidance), allow_abbrev=False)
-    p.add_argument('--data', default='digits', help='a name or a folder'); p.add_argument('--root'); p.add_argument('--generator', help="a name, a folder, a model id (default: the data's own)")
-    p.add_argument('--ipc', type=int, default=10); p.add_argument('--seed', type=int, default=0); p.add_argument('--repeats', type=int, default=3, help='trainings on every set')
-    p.add_argument('--val', type=float, default=.2, help='share of the training images to hold out'); p.add_argument('--epochs', type=int); p.add_argument('--device')
-    p.add_argument('--scales', default='0,0.03,0.1,0.3', help='λ to try'); p.add_argument('--stops', default='0,0.25,0.5,0.75', help='stops to try, as shares of the steps'); p.add_argument('--num-steps', type=int)
-    o = vars(p.parse_args(argv)); scales, stops, epochs, steps = _numbers(o.pop('scales')), _numbers(o.pop('stops')), o.pop('epochs'), o.pop('num_steps')
-    data = _load(choose_guidance, o, o.pop('data'), o.pop('root'), None, False)
-    c = choose_guidance(data, scales=scales, stops=stops, judge=dict(epochs=epochs), **o, **({} if steps is None else dict(num_steps=steps)))
-    print(c); print('ddnb distill mgd3 ... --mode-guidance {mode_guidance:g} --stop-t {stop_t}'.format(**c.best))
+    rest = {k: v for k,v in vars(o).items() if k not in ('data', 'root', 'epochs') and v is not None}
+    data = _load(choose_guidance, rest, SimpleNamespace(data=o.data, root=o.root, size=None, skip_bad=False))
+    c = choose_guidance(data, judge=dict(epochs=o.epochs), **rest)
+    print(c)
+    print('ddnb distill mgd3 ... --mode-guidance {mode_guidance:g} --stop-t {stop_t}'.format(**c.best))
 
-# %% ../nbs/11_scale/00_cli.ipynb #e8a61295
-def _load(fn, opts, data, root, size, skip_bad):
-    "Data at the right size, and the generator opened once"
-    import torch
-    from ddnb.data.load import load_data
-    d = load_data(data, root, size, skip_bad)
-    if 'generator' not in inspect.signature(fn).parameters: return d
-    from ddnb.generators.sets import open_inputs
-    opener = getattr(sys.modules[fn.__module__], 'open_gan', open_inputs)
-    if 'dtype' in opts: opts['dtype'] = getattr(torch, known(opts['dtype'], ('float32', 'bfloat16', 'float16'), 'dtype'))
-    noise = {} if opener is not open_inputs else dict(noise='num_iter' not in inspect.signature(fn).parameters)
-    d, opts['generator'] = opener(d, opts.get('generator'), opts.get('device'), opts.get('dtype'), **noise)
-    return d if size or d.size == opts['generator'].size else load_data(data, root, opts['generator'].size, skip_bad)
-
-# %% ../nbs/11_scale/00_cli.ipynb #0953fb9b
-def _costs(method, d, opts, dry_run):
-    "Say what a run will cost; True to stop there"
-    if not (dry_run or 'generator' in opts and sys.stderr.isatty()): return False
-    from ddnb.cost import disk_warning, run_cost
-    check_ipc(opts.get('ipc', 10), d)
-    cost = run_cost(method, d, opts)
-    print(cost, file=sys.stdout if dry_run else sys.stderr)
-    if w := opts.get('out') and disk_warning(cost, opts['out']): print(f'ddnb: {w}', file=sys.stderr)
-    return dry_run
-
-# %% ../nbs/11_scale/00_cli.ipynb #2933da32
-def _run(method, fn, opts, data, root, size, skip_bad, evaluate, repeats, epochs, dry_run):
-    d = _load(fn, opts, data, root, size, skip_bad)
-    if _costs(method, d, opts, dry_run): return
-    s = fn(d, **opts)
-    print(f"{s}, {s.bits_per_class:,.0f} bits per class" + (f", in {s.path} (contact sheet: {s.path}/contact.png)" if s.path else '; give --out to keep it'))
-    if evaluate: print(_compare({method: s}, d, repeats=repeats, device=opts.get('device'), epochs=epochs))
-def _compare(*a, **kw):
-    from ddnb.evaluate.comparison import compare
-    return compare(*a, **kw)
+# %% ../nbs/11_scale/00_cli.ipynb #89e890d9
+def _teacher(o, first, data):
+    "The teacher asked for, opened where a file needs more than its name"
+    about = {k: v for k in ('arch', 'classes', 'size') if (v := getattr(o, f'teacher_{k}')) is not None}
+    if not about: return o.teacher, data
+    if not o.teacher or not Path(o.teacher).is_file():
+        raise DdnbError(f"--teacher-{next(iter(about))} belongs to a file of weights; give it with --teacher FILE")
+    from ddnb.classifiers.teachers import load_teacher
+    from ddnb.evaluate.scores import data_of
+    data = data_of(first, data)
+    return load_teacher(o.teacher, data, o.device, **about), data
 
 # %% ../nbs/11_scale/00_cli.ipynb #c7aa4134
 def _evaluate(argv):
-    p = _Parser(prog='ddnb evaluate', description='Train judges on distilled sets, and on random real images beside them', allow_abbrev=False)
+    p = _Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
+                'evaluate runs/x --repeats 3',
+                'evaluate runs/x runs/y --protocol soft --teacher resnet18 --table results.csv')
     p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
-    p.add_argument('--data', help='whose test images (default: those of the data that the set was made from)')
-    p.add_argument('--protocol', default='hard', help='hard, soft, fkd, dc or glad'); p.add_argument('--teacher', help="for soft: a network's name (trained here once), a file, or pretrained:NAME")
-    p.add_argument('--table', help='write every run to this .csv, or the table to this .tex'); p.add_argument('--root'); p.add_argument('--arch'); p.add_argument('--device')
-    p.add_argument('--repeats', type=int, default=3); p.add_argument('--seed', type=int, default=0); p.add_argument('--epochs', type=int)
-    p.add_argument('--order', help="what the class numbers of other projects' sets count in: data, sorted, or a text file")
-    o = p.parse_args(argv)
+    _option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
+    _option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
+    _option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")
+    _option(p, 'teacher_arch', 'the network of a teacher that is a bare file of weights')
+    _option(p, 'teacher_classes', "the file's outputs: a text file, one a line (default: the data's, or ImageNet's)")
+    _option(p, 'teacher_size', 'side in pixels of the images that the file was trained on', type=int)
+    _option(p, 'table', 'write every run to this .csv, or the table to this .tex')
+    _option(p, 'root', 'where named data lies')
+    _option(p, 'arch', "network (default: the protocol's)")
+    _option(p, 'device', 'default: the best there is')
+    _option(p, 'repeats', 'trainings on every set', 3)
+    _option(p, 'seed', 'of the first training', 0)
+    _option(p, 'epochs', "of a training (default: the protocol's)", type=int)
+    _option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
+    return _evaluated(_in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
+                                teacher_classes='out', teacher_size='size'))
+
+# %% ../nbs/11_scale/00_cli.ipynb #b92b5a6e
+def _evaluated(o):
     from ddnb.data.load import is_known, load_data
-    from ddnb.files import write_atomic
+    from ddnb.evaluate.comparison import compare
+    from ddnb.files import open_output, write_atomic
     from ddnb.sets.importers import import_set
-    sets = {f: import_set(f, o.data, root=o.root, order=o.order) for f in o.sets}; first = next(iter(sets.values()))
+    table = open_output(o.table) if o.table else None
+    sets = {f: import_set(f, o.data, root=o.root, order=o.order) for f in o.sets}
+    first = next(iter(sets.values()))
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
-    c = _compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=o.teacher, epochs=o.epochs)
+    teacher, data = _teacher(o, first, data)
+    c = compare(sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs)
     print(c)
-    if o.table: write_atomic(Path(o.table), (c.to_latex() if o.table.endswith('.tex') else c.to_csv()).encode())
+    if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())
 
 # %% ../nbs/11_scale/00_cli.ipynb #50efe7b8
 def _verify(argv):
-    p = _Parser(prog='ddnb verify', description='Hash every file of a set again')
+    p = _Parser('verify', 'Hash every file of a set again', 'verify runs/x')
     p.add_argument('folder')
     folder = p.parse_args(argv).folder
     from ddnb.sets.folder import verify_folder
@@ -154,46 +211,65 @@ def _verify(argv):
     return 1 if problems else 0
 
 def _data(argv):
+    _Parser('data', 'Names of known data sets').parse_args(argv)
     from ddnb.data.load import data_names
     print('\n'.join(data_names()))
 
 # %% ../nbs/11_scale/00_cli.ipynb #be5f1210
 def _import(argv):
     from ddnb.sets.importers import import_set
-    p = _Parser(prog='ddnb import', description=inspect.getdoc(import_set), allow_abbrev=False)
-    p.add_argument('path', help='a folder or file of another project'); p.add_argument('--data', help='the real data that it was distilled from, by name or folder')
-    p.add_argument('--out', required=True, help='the folder to write'); add_options(p, import_set)
-    o = vars(p.parse_args(argv)); out = o.pop('out')
-    s = import_set(o.pop('path'), o.pop('data'), **o).save(out)
-    print(f"{s}, in {s.path} (contact sheet: {s.path}/contact.png)")
-def _export(argv):
-    from ddnb.sets.exporters import export
-    p = _Parser(prog='ddnb export', description=inspect.getdoc(export), allow_abbrev=False)
-    p.add_argument('folder', help='a distilled set'); p.add_argument('--out', required=True, help='a new folder (imagefolder, parquet) or file (pt, safetensors)')
-    p.add_argument('--format', default='imagefolder', help='imagefolder, parquet, pt or safetensors'); p.add_argument('--scale', default=argparse.SUPPRESS, help='pt alone: unit or normalised')
+    p = _Parser('import', inspect.getdoc(import_set), 'import sets/theirs --data cifar10 --out runs/theirs',
+                'import theirs.pt --data imagenette --order sorted --out runs/theirs')
+    p.add_argument('path', help='a folder or file of another project')
+    _option(p, 'data', 'the real data that it was distilled from, by name or folder')
+    p.add_argument('--out', required=True, help='the folder to write')
+    add_options(p, import_set)
     o = vars(p.parse_args(argv))
-    print(f"{export(o.pop('folder'), o.pop('out'), **o)}")
+    from ddnb.files import open_output
+    out = open_output(o.pop('out'), folder=True)
+    s = import_set(o.pop('path'), o.pop('data'), **check_options(import_set, o)).save(out)
+    print(f'{s}, in {s.path} (contact sheet: {s.path}/contact.png)')
+
+# %% ../nbs/11_scale/00_cli.ipynb #67b46d17
+def _export(argv):
+    p = _Parser('export', 'A distilled set in the format of others', 'export runs/x --out tree',
+                'export runs/x --out x.pt --format pt')
+    p.add_argument('folder', help='a distilled set')
+    p.add_argument('--out', required=True, help='a new folder (imagefolder, parquet) or file (pt, safetensors)')
+    _option(p, 'format', 'imagefolder, parquet, pt or safetensors', 'imagefolder')
+    p.add_argument('--scale', default=argparse.SUPPRESS, help='pt alone: unit or normalised')
+    o = vars(_in_range(p.parse_args(argv)))
+    from ddnb.sets.exporters import export
+    print(export(o.pop('folder'), o.pop('out'), **o))
 
 # %% ../nbs/11_scale/00_cli.ipynb #425138f0
-COMMANDS = {'distill': _distill, 'choose': _choose, 'evaluate': _evaluate, 'import': _import, 'export': _export, 'verify': _verify, 'data': _data}
-_USAGE = """ddnb distill METHOD ...   make a distilled set (ddnb distill lists the methods)
-ddnb choose ...           MGD3's guidance for new data, from held-out training images
-ddnb evaluate FOLDER ...  train on sets and on random real images beside them
-ddnb import PATH ...      another project's set as a folder of ours
-ddnb export FOLDER ...    a set as ImageFolder, parquet, .pt or safetensors
-ddnb verify FOLDER        check every file of a set
-ddnb data                 names of known data sets"""
+COMMANDS = dict(
+    distill=(_distill, 'METHOD ...', 'make a distilled set (ddnb distill lists the methods)'),
+    choose=(_choose, '...', "MGD3's guidance for new data, from held-out training images"),
+    evaluate=(_evaluate, 'FOLDER ...', 'train on sets and on random real images beside them'),
+    verify=(_verify, 'FOLDER', 'check every file of a set'),
+    export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
+    data=(_data, '', 'names of known data sets'))
+COMMANDS['import'] = (_import, 'PATH ...', "another project's set as a folder of ours")
+
+# %% ../nbs/11_scale/00_cli.ipynb #afc21154
+def _usage():
+    lines = [(f'ddnb {name} {words}'.rstrip(), about) for name,(_,words,about) in COMMANDS.items()]
+    lines = [f'{call:26}{about}' for call,about in lines]
+    return '\n'.join([*lines, '', 'ddnb COMMAND --help says more; ddnb --version'])
 
 # %% ../nbs/11_scale/00_cli.ipynb #16b1493e
 @contextlib.contextmanager
 def _notes():
+    "Warnings of the library as lines, each once"
     said = set()
     def note(message, *a, **kw):
-        if str(message) not in said: print(f'ddnb: note: {message}', file=sys.stderr)
+        if str(message) not in said: say(f'note: {message}')
         said.add(str(message))
     with warnings.catch_warnings():
         if not sys.warnoptions: warnings.simplefilter('ignore')
-        warnings.simplefilter('always', DataWarning); warnings.showwarning = note
+        warnings.simplefilter('always', DataWarning)
+        warnings.showwarning = note
         yield
 
 # %% ../nbs/11_scale/00_cli.ipynb #2eea386c
@@ -201,11 +277,12 @@ def main(
     argv:list[str]|None=None,   # None: the command line
 )->int:                         # exit code
     "The `ddnb` command"
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        if argv[:1] in ([], ['-h'], ['--help'], ['--version']):
-            print(f'ddnb {__version__}' if argv[:1] == ['--version'] else _USAGE)
-            return 0
-        with _notes(): return COMMANDS[known(argv[0], COMMANDS, 'command')](argv[1:]) or 0
-    except DdnbError as e: print(f'ddnb: {e}', file=sys.stderr); return 2
-    except KeyboardInterrupt: print('ddnb: interrupted; the same command continues', file=sys.stderr); return 130
+    argv = sys.argv[1:] if argv is None else list(argv)
+    def command():
+        if argv[:1] == ['--version']: return print(f'ddnb {__version__}')
+        if argv[:1] in ([], ['-h'], ['--help'], ['help']): return print(_usage())
+        with _notes(): return COMMANDS[known(argv[0], COMMANDS, 'command')][0](argv[1:])
+    return run_command(command)
+
+# %% ../nbs/11_scale/00_cli.ipynb #a46430db
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())     # python -m ddnb.cli

@@ -264,6 +264,10 @@ class Lock:
         except (DdnbError, ValueError): d = {}
         return f"process {d.get('process', '?')} on {d.get('host', '?')} since {d.get('since', '?')}" if isinstance(d, dict) else 'another process'
 
+    def mine(self)->bool:
+        "Does this very process have it, through another object?"
+        return f'process {os.getpid()} on {socket.gethostname()} ' in self.holder()
+
     def take(self,
         wait:bool=True,     # until it is free; False: a `DdnbError` names the holder
     )->Lock:
@@ -281,7 +285,8 @@ def _try(self:Lock):
     with writing(self.path):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _replaceable(self.path)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+        try: fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+        except FileNotFoundError: return False          # the folder went just now
         try:
             _os_lock(fd)
             if not (os.path.exists(self.path) and os.path.samestat(os.fstat(fd), os.stat(self.path))): raise BlockingIOError

@@ -51,11 +51,11 @@ def test_killed_and_resumed(sets, inputs, tmp_path, monkeypatch):
 
 def test_bad_input_leaves_nothing(sets, inputs, tmp_path):
     s, (data, gen) = sets['plain'], inputs
-    for kw,says in ((dict(t_hat=0), 't_hat is'), (dict(norm='l7'), 'unknown norm'), (dict(condition='class'), 'unknown condition'), (dict(timesteps='raw'), 'unknown timestep')):
+    for kw,says in ((dict(t_hat=0), 't_hat must'), (dict(norm='l7'), 'unknown norm'), (dict(condition='class'), 'unknown condition'), (dict(timesteps='raw'), 'unknown timesteps')):
         with pytest.raises(DdnbError, match=says): refine(s, gen, out=tmp_path/'x', **QUICK | kw)
     floats = DistilledSet(s.images.float()/255, s.labels, s.classes, info=s.info)
     with pytest.raises(DdnbError, match='holds floats'): refine(floats, gen, out=tmp_path/'x')
-    with pytest.raises(DdnbError, match='a smaller pool cannot give 3'): distill(data, gen, 3, pool=0, out=tmp_path/'x')
+    with pytest.raises(DdnbError, match='pool must be a whole number of at least 1'): distill(data, gen, 3, pool=0, out=tmp_path/'x')
     with pytest.raises(DdnbError, match="more than the pool's 1 images"): select(s, data, 2, out=tmp_path/'x')
     assert not (tmp_path/'x').exists()
 

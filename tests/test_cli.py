@@ -53,7 +53,7 @@ def test_names(ddnb):
 def test_ipc(ddnb, tmp_path):
     one_line(ddnb('distill', 'mgd3', '--ipc', 0, '--out', 'x'), 'ipc must be')
     one_line(ddnb('distill', 'mgd3', '--ipc', 1000, '--out', 'x'), 'ipc 1000 is more than', 'training images of class')
-    one_line(ddnb('distill', 'random', '--ipc', 'many', '--out', 'x'), 'invalid int value')
+    one_line(ddnb('distill', 'random', '--ipc', 'many', '--out', 'x'), "'many' is not a whole number")
     assert not (tmp_path/'x').exists()
 
 def test_folders(ddnb, tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 import torch
 from torch import Tensor
-from ..contract import job, pick_options
+from ..contract import checked, job, pick_options
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
@@ -52,6 +52,7 @@ def _check(o):
         raise DdnbError(f"d4m begins on the way, which only 'ddpm' and 'ddim' do here, not {o['sampler']!r}")
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #a378b1dc
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import pick_options
+from ..contract import checked, pick_options
 from ..core import rng
 from ..data.images import ImageData
 from ..matching.losses import gradient_matching
@@ -59,6 +59,7 @@ def _run(method, table, data, ipc, seed, out, progress, space, device, given):
     return run_pixels(method, data, ipc, seed, out, space, device, options, optimise)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #8a2983e0
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class
@@ -82,6 +83,7 @@ def distill(
     return _run('dc', DEFAULTS, data, ipc, seed, out, progress, space, device, given)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #7a373785
+@checked
 def dsa(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

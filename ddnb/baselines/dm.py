@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import pick_options
+from ..contract import checked, pick_options
 from ..data.images import ImageData
 from ..matching.pixels import default_arch, means_step, run_pixels
 from ..sets.distilled import DistilledSet
@@ -41,6 +41,7 @@ def match_means(
     return syn.detach()
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #39c1ed25
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

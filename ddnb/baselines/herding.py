@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 import torch
 from ..classifiers.features import class_features, name_features
-from ..contract import check_ipc, job
+from ..contract import check_ipc, checked, job
 from ..core import progress as progress_bar
 from ..data.images import ImageData
 from ..data.load import load_data
@@ -54,6 +54,7 @@ def chosen_set(
     return w.close()
 
 # %% ../../nbs/09_baselines/02_herding.ipynb #28316048
+@checked
 def distill(
     data:str|Path|ImageData,        # a name, a folder, or the data
     ipc:int=10,                     # images per class

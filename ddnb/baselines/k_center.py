@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from ..contract import checked
 from .herding import chosen_set
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
@@ -34,6 +35,7 @@ def cover(
     return torch.tensor(got)
 
 # %% ../../nbs/09_baselines/03_k_center.ipynb #ece4043a
+@checked
 def distill(
     data:str|Path|ImageData,        # a name, a folder, or the data
     ipc:int=10,                     # images per class

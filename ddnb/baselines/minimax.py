@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import DiTTransformer2DModel
 from torch import Tensor
 from ..classifiers.features import name_features
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -148,14 +148,8 @@ def groups(
     k = -(-n//most)
     return [list(range(n*j//k, n*(j+1)//k)) for j in range(k)]
 
-# %% ../../nbs/09_baselines/07_minimax.ipynb #25db2562
-def _check_options(o):
-    for k in ('epochs', 'memory', 'group'):
-        if not isinstance(o[k], int) or o[k] < 1:
-            raise DdnbError(f"{k} must be a whole number of at least 1, not {o[k]}")
-    if o['steps'] is not None and o['steps'] < 1: raise DdnbError(f"steps must be at least 1, not {o['steps']}")
-
 # %% ../../nbs/09_baselines/07_minimax.ipynb #f0b3ab1e
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
@@ -189,7 +183,6 @@ def distill(
 # %% ../../nbs/09_baselines/07_minimax.ipynb #88f7db00
 def _distill(data, gen, ipc, seed, out, progress, o):
     check_ipc(ipc, data)
-    _check_options(o)
     _check(gen, data, [], 1)
     process(gen, o['num_steps'], o['sampler'])
     gen_labels = gen.labels_of(data)

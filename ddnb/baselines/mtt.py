@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import pick_options
+from ..contract import checked, pick_options
 from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..matching.pixels import at_most, default_arch, run_pixels
@@ -68,6 +68,7 @@ def match_trajectories(
     return x.view(syn.shape), lr.item(), losses
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #5e22ffdf
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # images per class

@@ -6,7 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
-from ..contract import check_ipc, job
+from ..contract import check_ipc, checked, job, Whole
 from ..core import progress as progress_bar
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
@@ -34,6 +34,7 @@ def _fill(w, gen, data, ipc, seed, progress):
     return w.close()
 
 # %% ../../nbs/09_baselines/04_nearest.ipynb #057a5755
+@checked(seed=Whole(0, 2**32-1))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # whose latents; None: the data's own

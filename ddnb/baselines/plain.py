@@ -6,7 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
-from ..contract import job, pick_options
+from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
@@ -25,6 +25,7 @@ def _options(data, gen, cfg_channels, **given):
     return pick_options(DEFAULTS, data.name, advice, cfg_channels=channels, **given)
 
 # %% ../../nbs/09_baselines/01_plain.ipynb #9e07e60e
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's

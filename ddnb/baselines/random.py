@@ -5,7 +5,7 @@
 # %% ../../nbs/09_baselines/00_random.ipynb #6bff0210
 from __future__ import annotations
 from pathlib import Path
-from ..contract import check_ipc, job
+from ..contract import check_ipc, checked, job
 from ..data.images import ImageData, draw
 from ..data.load import load_data
 from ..sets.distilled import DistilledSet
@@ -15,6 +15,7 @@ from ..sets.folder import collector
 __all__ = ['distill']
 
 # %% ../../nbs/09_baselines/00_random.ipynb #b0e208a8
+@checked
 def distill(
     data:str|Path|ImageData,        # a name, a folder, or the data
     ipc:int=10,                     # images per class

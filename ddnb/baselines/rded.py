@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..augment import crop_boxes, crop_resize
 from ..classifiers.selectors import name_selector, open_selector, probabilities
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -92,6 +92,7 @@ def _of_class(data, label, column, teacher, o, ipc, seed):
     return tile(crop_resize(to_float(imgs[k]), box[k]), o['factor']).mul(255).round().to(torch.uint8)
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #49e3ccbb
+@checked
 def distill(
     data:str|Path|ImageData,        # a name, a folder, or the data
     ipc:int=10,                     # images per class

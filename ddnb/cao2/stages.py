@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 import torch
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options, Whole
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet, ancestry, as_data
@@ -149,6 +149,7 @@ def _check(gen, data, ipc, o):
                         f"not {o['pool']}: a smaller pool cannot give {ipc} images of a class")
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #22aa205a
+@checked(iterations=Whole(0, 10**8))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
@@ -237,6 +238,7 @@ def _positions(s, todo):
     return [(label, i) for label,i,_ in at], [k for *_,k in at]
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #e76d0286
+@checked(iterations=Whole(0, 10**8))
 def refine(
     s:DistilledSet,                     # a set of images of a generator's classes
     generator:str|Path|DiffusionGenerator|None=None,    # None: the one that the set was made with

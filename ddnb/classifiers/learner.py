@@ -193,8 +193,10 @@ class Zoomed:
         zoom:float,         # e.g. 8/7
     ):
         self.labels, self.size, side = part.labels, part.size, round(part.size*zoom)
-        x = None if part.paths else F.interpolate(to_float(part.images), size=side, mode='bilinear', antialias=True)
-        self.big = Split(part.labels, side, paths=part.paths, images=x)
+        if part.paths is not None: self.big = Split(part.labels, side, paths=part.paths, resize=part.resize)
+        else:
+            x = to_float(part.batch(torch.arange(len(part))))
+            self.big = Split(part.labels, side, images=F.interpolate(x, size=side, mode='bilinear', antialias=True))
     def __len__(self): return len(self.labels)
     def batch(self, idx:Tensor)->Tensor:
         x = self.big.batch(idx); m = (x.shape[-1]-self.size)//2

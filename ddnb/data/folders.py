@@ -4,51 +4,183 @@
 
 # %% ../../nbs/01_data/01_folders.ipynb #70af1a9a
 from __future__ import annotations
-import csv, re
+import csv, os, re, warnings
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from PIL import Image
 import torch
 from ..core import ClassInfo
-from .images import ImageData, Split, read_image
+from .images import ImageData, Split, decode_image, open_image
 from .subsets import imagenet_classes
-from ..errors import DdnbError
+from ..errors import DataWarning, DdnbError
 
 # %% auto #0
-__all__ = ['from_folder', 'val_lists', 'from_tree']
+__all__ = ['EXTENSIONS', 'is_hidden', 'walk', 'list_files', 'Listing', 'good_images', 'left_out', 'class_order', 'list_classes',
+           'native_size', 'list_part', 'make_data', 'from_folder', 'val_lists', 'from_tree']
 
-# %% ../../nbs/01_data/01_folders.ipynb #74135447
-EXTENSIONS = {'.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm'}
+# %% ../../nbs/01_data/01_folders.ipynb #6387b3f1
+_SYSTEM = {'thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', 'lost+found', '$recycle.bin', 'system volume information'}
+def is_hidden(
+    name:str,           # of a file or folder, without its path
+)->bool:
+    "Whether an operating system or a tool left it there"
+    return name.startswith('.') or name.lower() in _SYSTEM
+
+# %% ../../nbs/01_data/01_folders.ipynb #22d3289a
+def _entries(folder):
+    "What a folder shows, sorted by name"
+    with os.scandir(folder) as entries: return iter(sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name))
+def _kind(entry):
+    "Folder, file, or what is wrong with it"
+    try:
+        if entry.is_file(): return 'file'
+        if entry.is_dir(): return 'folder'
+    except OSError: return 'a link to itself'
+    return 'a link to nothing' if entry.is_symlink() else 'neither file nor folder'
+def _place(path): return (st := os.stat(path)).st_dev, st.st_ino
+
+# %% ../../nbs/01_data/01_folders.ipynb #47996438
+def walk(
+    folder:str|Path,
+)->Iterator[tuple[str,str|None]]:   # path, and what is wrong with it (None: nothing)
+    "Everything visible below a folder that is no folder, sorted part by part of the path"
+    real = Path(folder).resolve()
+    try: seen, stack = {_place(p) for p in (real, *real.parents)}, [_entries(folder)]
+    except OSError as e: raise DdnbError(f"cannot list the folder {folder} ({e.strerror})") from None
+    while stack:
+        if (entry := next(stack[-1], None)) is None:
+            stack.pop()
+            continue
+        kind = _kind(entry)
+        if kind != 'folder': yield entry.path, None if kind == 'file' else kind
+        elif (place := _place(entry.path)) in seen: yield entry.path, 'a link to a folder that was listed already'
+        else:
+            seen.add(place)
+            try: stack.append(_entries(entry.path))
+            except OSError as e: yield entry.path, f'a folder that cannot be listed ({e.strerror})'
+
+# %% ../../nbs/01_data/01_folders.ipynb #b332802c
+def list_files(
+    folder:str|Path,
+)->list[Path]:
+    "All visible files below a folder, at any depth, sorted"
+    return [Path(p) for p,wrong in walk(folder) if wrong is None]
+
+# %% ../../nbs/01_data/01_folders.ipynb #2cf713bd
+EXTENSIONS = frozenset(f'.{e}' for e in ('png apng jpg jpeg jpe jfif bmp dib gif webp tif tiff ppm pgm pbm pnm pfm avif avifs jp2 j2k jpx jpf jpc j2c '
+                                         'tga pcx ico cur icns sgi rgb rgba bw dds qoi psd xbm xpm im msp ras').split())
+class Listing:
+    "The images of a tree, and what was left out of it"
+    def __init__(self): self.bad, self.other = [], Counter()
+
+    def images(self,
+        folder:str|Path,
+    )->list[Path]:
+        "Image files below a folder, sorted; notes the rest"
+        found = []
+        for path,wrong in walk(folder):
+            ending = os.path.splitext(path)[1].lower()
+            if wrong is None and ending in EXTENSIONS: found.append(Path(path))
+            elif wrong is None: self.other[ending or 'no ending'] += 1
+            elif ending in EXTENSIONS or 'cannot be listed' in wrong: self.bad.append((Path(path), wrong))
+            else: self.other[wrong] += 1
+        return found
+
+# %% ../../nbs/01_data/01_folders.ipynb #8ad02cc7
+def _works(path):
+    try: return decode_image(path) is not None
+    except DdnbError: return False
+def good_images(
+    files:list[Path],
+    listing:Listing,        # notes those that are no images
+)->list[Path]:
+    "The files that can be read, each tried"
+    with ThreadPoolExecutor(4) as ex: works = list(ex.map(_works, files))
+    listing.bad += [(p, 'not a readable image') for p,ok in zip(files, works) if not ok]
+    return [p for p,ok in zip(files, works) if ok]
+
+# %% ../../nbs/01_data/01_folders.ipynb #64ba813a
+def left_out(
+    listing:Listing,
+    where:str,              # which tree, for the messages
+    skip_bad:bool,          # leave bad files out, rather than refuse them
+)->list[str]:               # one line each, for the manifest
+    "What was left out of a tree; an error where that was not asked for"
+    if listing.bad and not skip_bad:
+        path, wrong = listing.bad[0]
+        raise DdnbError(f"{path} is {wrong} ({len(listing.bad)} such in all); mend or remove it, or skip such files with skip_bad (--skip-bad)")
+    said = [f'{p.parent.name}/{p.name}: {wrong}' for p,wrong in listing.bad]
+    if listing.other:
+        kinds = ', '.join(f'{n} {kind}' for kind,n in listing.other.most_common(8))
+        said.append(f'{sum(listing.other.values())} of no image type ({kinds})')
+    if said: warnings.warn(f"left out of {where}: {'; '.join(said[:3])}" + (f' and {len(said)-3} more' if len(said) > 3 else ''), DataWarning, stacklevel=5)
+    return said
+
+# %% ../../nbs/01_data/01_folders.ipynb #62d0e28e
+def class_order(
+    names:list[str],        # of class folders
+)->list[str]:
+    "Folders in label order: by number where all are numbered alike, else by name"
+    numbered = {n: re.match(r'(\D*)(\d+)', n) for n in names}
+    if not all(numbered.values()) or len({m[1] for m in numbered.values()}) > 1: return sorted(names)
+    return sorted(names, key=lambda n: (int(numbered[n][2]), n))
+
+# %% ../../nbs/01_data/01_folders.ipynb #8cf6aea4
+def list_classes(
+    folder:str|Path,        # holds a folder for each class
+)->list[str]:
+    "Names of the visible folders, in label order"
+    try: return class_order([e.name for e in _entries(folder) if _kind(e) == 'folder'])
+    except OSError as e: raise DdnbError(f"cannot list the folder {folder} ({e.strerror})") from None
+
+# %% ../../nbs/01_data/01_folders.ipynb #9bdcff78
 def class_names(folders):
     by_id = {c.wnid: c.name for c in imagenet_classes()} if all(re.fullmatch(r'n\d{8}', f) for f in folders) else {}
     numbered = [re.fullmatch(r'0*(\d+)_(.+)', f) for f in folders]
     if all(numbered) and [int(m[1]) for m in numbered] == list(range(len(folders))): return [ClassInfo(m[2]) for m in numbered]
     return [ClassInfo(by_id.get(f, f), f if by_id else None) for f in folders]
 
-# %% ../../nbs/01_data/01_folders.ipynb #e5606b0f
-def list_split(root, folders, size, skip_bad, skipped):
-    paths, labels = [], []
-    for i,f in enumerate(folders):
-        files = sorted(p for p in (root/f).rglob('*') if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.'))
-        if skip_bad: files = _readable(files, size, skipped)
-        if not files: raise DdnbError(f"class folder {root/f} holds no images; every class needs some")
-        paths += files; labels += [i]*len(files)
-    return Split(torch.tensor(labels), size, paths=paths)
+# %% ../../nbs/01_data/01_folders.ipynb #e1e374bb
+def native_size(
+    paths:list[Path],       # images
+)->int:                     # pixels
+    "The side that all images of a sample have; 256 where they differ or are not square"
+    sizes = set()
+    for p in paths[::max(1, len(paths)//50)][:50]:
+        try:
+            with open_image(p) as img: sizes.add(img.size)
+        except Exception: sizes.add(decode_image(p).size)       # which names the file
+    return sizes.pop()[0] if len(sizes) == 1 and len(set(*sizes)) == 1 else 256
 
-# %% ../../nbs/01_data/01_folders.ipynb #49ef3971
-def _readable(files, size, skipped):
-    def ok(p):
-        try: return read_image(p, size) is not None
-        except DdnbError: return False
-    with ThreadPoolExecutor(4) as ex: good = list(ex.map(ok, files))
-    skipped += [f'{p.parent.name}/{p.name}: not a readable image' for p,g in zip(files, good) if not g]
-    return [p for p,g in zip(files, good) if g]
+# %% ../../nbs/01_data/01_folders.ipynb #1869ed3e
+def list_part(
+    folder:Path,                # train/ or test/
+    classes:dict[str,list[Path]|None],  # folder of each class in label order -> its files, where a list tells them
+    skip_bad:bool,
+)->tuple[list[Path],list[int],list[str]]:   # files, labels, and what was left out
+    "All images of one part of a tree, each folder listed once"
+    paths, labels, listing = [], [], Listing()
+    for label,(name,files) in enumerate(classes.items()):
+        if files is None: files = listing.images(folder/name)
+        if skip_bad: files = good_images(files, listing)
+        if not files and not listing.bad: raise DdnbError(f"class folder {folder/name} holds no images; every class needs some")
+        if not files and skip_bad: raise DdnbError(f"class folder {folder/name} holds no readable images; every class needs some")
+        paths += files
+        labels += [label]*len(files)
+    return paths, labels, left_out(listing, folder, skip_bad)
 
-# %% ../../nbs/01_data/01_folders.ipynb #aef8a8c0
-def native_size(paths):
-    sizes = {Image.open(p).size for p in paths[:50]}
-    if len(sizes) == 1 and len(set(s:=sizes.pop())) == 1: return s[0]
-    return 256
+# %% ../../nbs/01_data/01_folders.ipynb #9eeb0218
+def make_data(
+    name:str,
+    infos:list[ClassInfo],
+    size:int|None,                  # side in pixels; None: the images' own
+    parts:list[tuple[list[Path],list[int],list[str]]],  # of `list_part`: train, test, val
+)->ImageData:
+    "Listed files as a data set"
+    size = size or native_size(parts[0][0])
+    splits = [Split(torch.tensor(labels), size, paths=paths) for paths,labels,_ in parts]
+    return ImageData(name, infos, size, *splits, skipped=[line for *_,said in parts for line in said])
 
 # %% ../../nbs/01_data/01_folders.ipynb #0c5110d5
 def from_folder(
@@ -59,36 +191,46 @@ def from_folder(
     classes:list[ClassInfo]|None=None,  # WordNet ids to take, in label order; None: all sorted folders
 )->ImageData:
     "Any ImageFolder tree"
-    root, skipped = Path(root), []
-    if not (root/'train').is_dir(): raise DdnbError(f"{root} has no train/ folder; the layout is {root}/train/<class>/<image>, and test/ or val/ beside train/")
-    folders = [c.wnid for c in classes] if classes else sorted(p.name for p in (root/'train').iterdir() if p.is_dir() and not p.name.startswith('.'))
-    if not folders: raise DdnbError(f"{root/'train'} holds no class folders; the layout is {root}/train/<class>/<image>")
+    root = Path(root)
+    layout = f"the layout is {root}/train/<class>/<image>"
+    if not (root/'train').is_dir(): raise DdnbError(f"{root} has no train/ folder; {layout}, and test/ or val/ beside train/")
+    folders = [c.wnid for c in classes] if classes else list_classes(root/'train')
+    if not folders: raise DdnbError(f"{root/'train'} holds no class folders; {layout}")
     there = [part for part in ('test', 'val') if (root/part).is_dir()]
-    held = [part for part in there if any((root/part/f).is_dir() for f in folders)] or there[:1]     # ILSVRC's test/ has no labels, and so no folders
+    held = [part for part in there if any((root/part/f).is_dir() for f in folders)] or there[:1]     # ILSVRC's test/ has none
     for part in ['train', *held]:
-        if lost := [f for f in folders if not (root/part/f).is_dir()]: raise DdnbError(f"{root/part} lacks the class folder {lost[0]} ({len(lost)} missing in all)")
-    size = size or native_size([p for p in sorted((root/'train'/folders[0]).iterdir()) if p.suffix.lower() in EXTENSIONS])
-    parts = [list_split(root/part, folders, size, skip_bad, skipped) for part in ['train', *held]]
-    return ImageData(name or root.name, classes or class_names(folders), size, *parts, skipped=skipped)    # train, test, val
+        if lost := [f for f in folders if not (root/part/f).is_dir()]:
+            raise DdnbError(f"{root/part} lacks the class folder {lost[0]} ({len(lost)} missing in all)")
+    if not classes: _say_order(root, folders)
+    parts = [list_part(root/part, dict.fromkeys(folders), skip_bad) for part in ['train', *held]]
+    return make_data(name or Path(os.path.abspath(root)).name, classes or class_names(folders), size, parts)    # train, test, val
+def _say_order(root, folders):
+    if folders == sorted(folders): return
+    warnings.warn(f"the classes of {root} are in the order of their numbers ({', '.join(folders[:3])}, ...); "
+                  f"torchvision would sort them as text ({', '.join(sorted(folders)[:3])}, ...)", DataWarning, stacklevel=4)
 
 # %% ../../nbs/01_data/01_folders.ipynb #7a7af53a
 def val_lists(
     root:Path,              # holds train/ and val/
 )->dict[str,list[Path]]|None:  # WordNet id -> validation files; None where there is no list
     "The validation images of every class, by the list that comes with a flat folder"
-    tiny, kaggle = root/'val'/'val_annotations.txt', [p/'LOC_val_solution.csv' for p in (root, *root.resolve().parents[:3])]
-    if tiny.is_file(): rows = [(root/'val'/'images'/f, c) for f,c,*_ in csv.reader(tiny.open(), delimiter='\t')]
-    elif found := next((k for k in kaggle if k.is_file()), None):
-        rows = [(root/'val'/f'{f}.JPEG', boxes.split()[0]) for f,boxes in list(csv.reader(found.open()))[1:]]
+    tiny, above = root/'val'/'val_annotations.txt', (root, *root.resolve().parents[:3])
+    kaggle = next((p/'LOC_val_solution.csv' for p in above if (p/'LOC_val_solution.csv').is_file()), None)
+    if tiny.is_file(): rows = [(root/'val'/'images'/r[0], r[1]) for r in _rows(tiny, '\t') if len(r) > 1]
+    elif kaggle: rows = [(root/'val'/f'{r[0]}.JPEG', r[1].split()[0]) for r in _rows(kaggle, ',')[1:] if len(r) > 1 and r[1].split()]
     else: return None
     lists = {}
     for f,c in sorted(rows): lists.setdefault(c, []).append(f)
-    return lists if rows and rows[0][0].is_file() else None     # a tree sorted into class folders since, list left behind, is an ordinary one
+    return lists if rows and rows[0][0].is_file() else None     # a tree sorted into class folders since is an ordinary one
+def _rows(file, delimiter):
+    try:
+        with file.open(encoding='utf-8', newline='') as f: return list(csv.reader(f, delimiter=delimiter))
+    except (OSError, UnicodeDecodeError, csv.Error) as e: raise DdnbError(f"{file} is no list of validation images ({str(e):.80})") from None
 
 # %% ../../nbs/01_data/01_folders.ipynb #86403b83
 def _words(root, folders):
     if not (root/'words.txt').is_file(): return class_names(folders)
-    names = dict(l.rstrip('\n').split('\t')[:2] for l in (root/'words.txt').open(encoding='utf-8') if '\t' in l)
+    names = {r[0]: r[1] for r in (l.rstrip('\r\n').split('\t') for l in (root/'words.txt').open(encoding='utf-8')) if len(r) > 1}
     return [ClassInfo(names.get(f, f), f) for f in folders]
 
 # %% ../../nbs/01_data/01_folders.ipynb #347b6702
@@ -100,13 +242,11 @@ def from_tree(
     classes:list[ClassInfo]|None=None,  # WordNet ids to take, in label order; None: all sorted folders
 )->ImageData:
     "A tree of images: ImageFolder, or with a flat validation folder and its list"
-    root, skipped = Path(root), []
+    root = Path(root)
     lists = val_lists(root)
     if lists is None: return from_folder(root, name, size, skip_bad, classes)
-    folders = [c.wnid for c in classes] if classes else sorted(p.name for p in (root/'train').iterdir() if p.is_dir())
+    folders = [c.wnid for c in classes] if classes else list_classes(root/'train')
     if lost := [f for f in folders if f not in lists or not (root/'train'/f).is_dir()]:
         raise DdnbError(f"{root} lacks class {lost[0]} in train/ or in the list of its validation images ({len(lost)} missing in all)")
-    size = size or native_size(sorted((root/'train'/folders[0]).rglob('*.JPEG')))
-    train = list_split(root/'train', folders, size, skip_bad, skipped)
-    test = Split(torch.tensor([i for i,f in enumerate(folders) for _ in lists[f]]), size, [p for f in folders for p in lists[f]])
-    return ImageData(name or root.name, classes or _words(root, folders), size, train, test, skipped=skipped)
+    parts = [list_part(root/'train', dict.fromkeys(folders), skip_bad), list_part(root/'val', {f: lists[f] for f in folders}, skip_bad)]
+    return make_data(name or Path(os.path.abspath(root)).name, classes or _words(root, folders), size, parts)

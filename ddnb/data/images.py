@@ -4,48 +4,146 @@
 
 # %% ../../nbs/01_data/00_images.ipynb #16a58367
 from __future__ import annotations
-import hashlib
+import hashlib, io, os, stat, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from PIL import Image
+from PIL import Image, ImageOps
+from fastcore.basics import patch
 import numpy as np
 from torch import Tensor
 import torch
 from ..core import ClassInfo, rng
-from ..errors import DdnbError
+from .identity import file_hashes, stat_key
+from ..errors import DataWarning, DdnbError, known
 
 # %% auto #0
-__all__ = ['IMAGENET_STATS', 'center_crop', 'read_image', 'Split', 'ImageData', 'describe', 'carve_val', 'draw']
+__all__ = ['MOST_PIXELS', 'RESIZE', 'IMAGENET_STATS', 'to_rgb', 'open_image', 'decode_image', 'center_crop', 'to_tensor',
+           'read_image', 'Split', 'ImageData', 'describe', 'resized', 'carve_val', 'draw']
 
-# %% ../../nbs/01_data/00_images.ipynb #60f2e738
+# %% ../../nbs/01_data/00_images.ipynb #9b2f45b3
+def _eight_bits(img):
+    "A picture of numbers (modes I;16, I and F) scaled to eight bits, and what was done"
+    x = np.asarray(img).astype(np.float64)
+    if not np.isfinite(x).all(): raise ValueError('it holds values that are no numbers')
+    lo, hi = float(x.min()), float(x.max())
+    if img.mode == 'F': spans = (0, 1), (0, 255), (-1, 1)
+    else: spans = ((0, 65535),)
+    lo, hi = next(((a, b) for a,b in spans if a <= lo and hi <= b), (lo, max(hi, lo+1)))
+    said = f"images with more than 8 bits a channel were scaled: {lo:g} is black, {hi:g} is white"
+    return Image.fromarray(((x-lo)*(255/(hi-lo))).round().astype(np.uint8)), said
+
+# %% ../../nbs/01_data/00_images.ipynb #c928702b
+def to_rgb(
+    img:Image.Image,            # upright or not, of any mode
+    said:set[str]|None=None,    # collects what a reader must know; None: it is not collected
+)->Image.Image:                 # RGB
+    "A picture as upright RGB of eight bits a channel"
+    if img.mode == 'RGB' and not img.info: return img
+    said = set() if said is None else said
+    if _turned(img): img = ImageOps.exif_transpose(img)
+    if img.mode.startswith('I') or img.mode == 'F':
+        img, note = _eight_bits(img)
+        said.add(note)
+    if 'transparency' in img.info or img.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa'):
+        img = img.convert(dict(La='LA', RGBa='RGBA').get(img.mode, img.mode)).convert('RGBA')
+        if img.getchannel('A').getextrema()[0] < 255:
+            said.add('images with transparent parts were laid on white')
+            img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
+    return img if img.mode == 'RGB' else img.convert('RGB')
+def _turned(img):
+    "Whether the camera was held sideways (EXIF tag 274)"
+    try: return img.getexif().get(274, 1) not in (0, 1)
+    except Exception: return False          # a damaged tag says nothing
+
+# %% ../../nbs/01_data/00_images.ipynb #56f84f06
+MOST_PIXELS = 100_000_000
+_COMMON = 'JPEG', 'PNG', 'BMP', 'GIF', 'PPM'
+_OTHERS = 'WEBP TIFF AVIF JPEG2000 MPO DIB TGA PCX ICO CUR ICNS SGI DDS QOI PSD XBM XPM IM MSP SUN'.split()
+@lru_cache
+def _formats():
+    Image.init()
+    return tuple(f for f in (*_COMMON, *_OTHERS) if f in Image.OPEN)
+
+# %% ../../nbs/01_data/00_images.ipynb #d0674a75
+def open_image(
+    source:str|Path|bytes,      # a file, or what is in one
+)->Image.Image:                 # opened, not yet decoded
+    "Open a picture without trusting it"
+    if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode): raise OSError('it is no regular file')
+    def opened(formats): return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    try: img = opened(_COMMON)
+    except Image.UnidentifiedImageError: img = opened(_formats())
+    if img.width*img.height <= MOST_PIXELS: return img
+    img.close()
+    raise OSError(f"it has {img.width*img.height/1e6:,.0f} megapixels, and at most {MOST_PIXELS/1e6:.0f} are read")
+
+# %% ../../nbs/01_data/00_images.ipynb #da4ccbfd
+def decode_image(
+    source:str|Path|bytes,      # a file, or what is in one
+    what:str|None=None,         # how the message calls it; None: the file
+    said:set[str]|None=None,    # collects what a reader must know
+)->Image.Image:                 # RGB
+    "Read one picture; one that cannot be read is named in the error"
+    try:
+        with open_image(source) as img:
+            img.load()
+            return to_rgb(img, said)
+    except Exception as e:      # decoders fail in every way there is
+        why = ' '.join(str(e).replace(str(source), 'it').split()) if not isinstance(source, bytes) else 'no readable image'
+        raise DdnbError(f"cannot read {what or f'the image {source}'} ({why[:120] or type(e).__name__}); "
+                        "mend or remove it, or skip such files with skip_bad (--skip-bad)") from None
+
+# %% ../../nbs/01_data/00_images.ipynb #a25dcacf
 def center_crop(
     img:Image.Image,    # any size and mode
     size:int,           # side of the result, pixels
 )->Image.Image:         # RGB, size x size
     "Resize the short side to `size` and cut the centre, as ADM and DiT prepare their training images"
-    img = img.convert('RGB')
+    img = _no_strip(to_rgb(img))
     while min(img.size) >= 2*size: img = img.resize((img.width//2, img.height//2), Image.BOX)
     scale = size/min(img.size)
     if scale != 1: img = img.resize((round(img.width*scale), round(img.height*scale)), Image.BICUBIC)
     x, y = (img.width-size)//2, (img.height-size)//2
     return img.crop((x, y, x+size, y+size))
+def _no_strip(img):
+    "Of a strip over 32 times as long as wide, the middle: enlarged whole it would not fit into memory"
+    w, h = (min(s, 32*min(img.size)) for s in img.size)
+    x, y = (img.width-w)//2, (img.height-h)//2
+    return img if (w, h) == img.size else img.crop((x, y, x+w, y+h))
 
-# %% ../../nbs/01_data/00_images.ipynb #a0b46edb
-def to_tensor(img): return torch.from_numpy(np.array(img)).permute(2, 0, 1)
+# %% ../../nbs/01_data/00_images.ipynb #8ec45653
+def _squash(img, size): return to_rgb(img).resize((size, size), Image.BILINEAR)
+def _torchvision(img, size):
+    "torchvision's Resize(size) and CenterCrop(size)"
+    img = _no_strip(to_rgb(img))
+    short, long = min(img.size), max(img.size)
+    sides = (size, int(size*long/short)) if img.width <= img.height else (int(size*long/short), size)
+    img = img.resize(sides, Image.BILINEAR)
+    x, y = (int(round((s-size)/2)) for s in img.size)
+    return img.crop((x, y, x+size, y+size))
+RESIZE = dict(adm=center_crop, squash=_squash, torchvision=_torchvision)
 
-# %% ../../nbs/01_data/00_images.ipynb #698c28dc
+# %% ../../nbs/01_data/00_images.ipynb #f4c05919
+def to_tensor(
+    img:Image.Image,    # RGB
+)->Tensor:              # (3, H, W) uint8
+    "A picture as numbers"
+    return torch.from_numpy(np.array(img)).permute(2, 0, 1)
+
+# %% ../../nbs/01_data/00_images.ipynb #49f133a7
 def read_image(
-    path:str|Path,      # an image file
-    size:int,           # side of the result, pixels
-)->Tensor:              # (3, size, size) uint8
+    path:str|Path,              # an image file
+    size:int,                   # side of the result, pixels
+    resize:str='adm',           # adm, squash or torchvision
+    said:set[str]|None=None,    # collects what a reader must know
+)->Tensor:                      # (3, size, size) uint8
     "Read one image file; a file that is no image is named in the error"
-    try:
-        with Image.open(path) as im: return to_tensor(center_crop(im, size))
-    except (OSError, ValueError, SyntaxError) as e:
-        raise DdnbError(f"cannot read the image {path} ({str(e).replace(str(path), 'it')}); mend or remove it, or skip such files with skip_bad (--skip-bad)") from None
+    return to_tensor(RESIZE[resize](decode_image(path, said=said), size))
 
 # %% ../../nbs/01_data/00_images.ipynb #04b12ecf
+_own = lambda: field(default=None, init=False, repr=False, compare=False)
 @dataclass
 class Split:
     "One part of a data set: labels, and images in memory or on disk"
@@ -54,23 +152,77 @@ class Split:
     paths:list[Path]|None=None      # where they lie, unless in memory
     images:Tensor|None=None         # (N, 3, size, size) uint8, when in memory
     raw:np.ndarray|None=None        # (N, h, w) or (N, h, w, 3) uint8 in memory, brought to `size` when read
+    resize:str='adm'                # how other sizes become square: adm, squash or torchvision
+    _at:tuple|None=_own()           # labels, and positions by class
+    _kept:Tensor|None=_own()        # what was decoded so far
+    _read:Tensor|None=_own()        # which of it
+    _looked:dict|None=_own()        # position -> size and times of its file
+    _print:tuple|None=_own()        # what was hashed, and its fingerprint
+    _said:set|None=_own()           # notes that were given
 
     def __len__(self): return len(self.labels)
-    def of_class(self, label:int)->Tensor: return (self.labels == label).nonzero().flatten()
-
-    def batch(self, idx:Tensor)->Tensor:
-        "Images at positions `idx`, (n, 3, size, size) uint8"
-        if self.images is None and len(self)*3*self.size**2 <= 2**30: self.images = self._read(range(len(self)))
-        return self.images[idx] if self.images is not None else self._read(idx.tolist())
-
     def part(self, idx:Tensor)->Split:
         "The images at positions `idx` as a split of their own"
-        pick = lambda t: None if t is None else [t[i] for i in idx.tolist()] if isinstance(t, list) else t[idx.numpy() if isinstance(t, np.ndarray) else idx]
-        return Split(self.labels[idx], self.size, pick(self.paths), pick(self.images), pick(self.raw))
+        at = idx.tolist()
+        return Split(self.labels[idx], self.size, None if self.paths is None else [self.paths[i] for i in at],
+                     None if self.images is None else self.images[idx], None if self.raw is None else self.raw[at], self.resize)
 
-    def _read(self, idx):
-        one = lambda i: read_image(self.paths[i], self.size) if self.raw is None else to_tensor(center_crop(Image.fromarray(self.raw[i]), self.size))
-        with ThreadPoolExecutor(4) as ex: return torch.stack(list(ex.map(one, idx)))
+# %% ../../nbs/01_data/00_images.ipynb #060f17c3
+@patch
+def of_class(self:Split, label:int)->Tensor:
+    "Positions of a class, in their order"
+    if self._at is None or self._at[0] is not self.labels or len(self._at[1]) != len(self.labels):
+        order = self.labels.argsort(stable=True)
+        self._at = self.labels, order, self.labels[order].contiguous()
+    _, order, values = self._at
+    bounds = values.new_tensor([label])
+    first, last = torch.searchsorted(values, bounds), torch.searchsorted(values, bounds, right=True)
+    return order[int(first):int(last)].clone()
+
+# %% ../../nbs/01_data/00_images.ipynb #ba65dafd
+@patch
+def batch(self:Split, idx:Tensor)->Tensor:
+    "Images at positions `idx`, (n, 3, size, size) uint8"
+    if self.images is not None: return self.images[idx]
+    idx = torch.as_tensor(idx).flatten()
+    if len(self)*3*self.size**2 > 2**30: return self._decode(idx.tolist())
+    if self._kept is None:
+        self._kept = torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
+        self._read = torch.zeros(len(self), dtype=torch.bool)
+    new = idx[~self._read[idx]].unique()
+    for part in new.split(1024) if len(new) else ():        # of nothing, split gives one empty part
+        self._kept[part] = self._decode(part.tolist())
+        self._read[part] = True
+    if len(new) and self._read.all(): self.images = self._kept
+    return self._kept[idx]
+
+# %% ../../nbs/01_data/00_images.ipynb #fd329aa5
+@patch
+def _decode(self:Split, at):
+    if self.raw is not None and self.raw.shape[1:3] == (self.size, self.size) and len(at):      # nothing to resize
+        x = torch.from_numpy(self.raw[at])
+        return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x[:,None].expand(-1, 3, -1, -1)).contiguous()
+    if len(at) < 2: return torch.stack([self._one(i) for i in at])
+    with ThreadPoolExecutor(4) as ex: return torch.stack(list(ex.map(self._one, at)))
+@patch
+def _one(self:Split, i):
+    if self.raw is not None: return to_tensor(RESIZE[self.resize](Image.fromarray(self.raw[i]), self.size))
+    said = set()
+    x = read_image(self.paths[i], self.size, self.resize, said)
+    self._unchanged(i, stat_key(os.stat(self.paths[i])))
+    self._say(said)
+    return x
+@patch
+def _unchanged(self:Split, i, key):
+    "Refuse a file that is not the one seen before"
+    if self._looked is None: self._looked = {}
+    if self._looked.setdefault(i, key) != key: raise DdnbError(f"{self.paths[i]} was changed while it was in use; start again")
+@patch
+def _say(self:Split, said):
+    if self._said is None: self._said = set()
+    for note in said - self._said:
+        self._said.add(note)
+        warnings.warn(f"{self.paths[0].parent.parent}: {note}", DataWarning, stacklevel=5)
 
 # %% ../../nbs/01_data/00_images.ipynb #284538a7
 IMAGENET_STATS = (.485, .456, .406), (.229, .224, .225)
@@ -93,16 +245,45 @@ class ImageData:
         return f"ImageData({self.name}: {len(self.classes)} classes, {self.size}x{self.size}, {n})"
 
 # %% ../../nbs/01_data/00_images.ipynb #43f0ac9b
+@patch
+def fingerprint(self:Split)->str:
+    "What the split holds, as sixteen hexadecimal digits"
+    kept = self.images if self.raw is None else self.raw
+    what = (kept, getattr(kept, '_version', 0)) if self.paths is None else (self.paths, len(self.paths))
+    if self._print is None or self._print[0][0] is not what[0] or self._print[0][1] != what[1]:
+        h = hashlib.sha256()
+        if self.paths is None: h.update(memoryview(np.ascontiguousarray(kept)).cast('B') if kept is not None and len(kept) else b'')
+        else: self._hash_files(h)
+        self._print = what, h.hexdigest()[:16]
+    return self._print[1]
+@patch
+def _hash_files(self:Split, h):
+    hashes, keys = file_hashes(self.paths)
+    for i,key in enumerate(keys): self._unchanged(i, key)
+    for label,digest in zip(self.labels.tolist(), hashes): h.update(b'%d %b' % (label, digest))
+
+# %% ../../nbs/01_data/00_images.ipynb #0d5ee4ca
 def describe(
     data:ImageData,
 )->dict:                # name, size, classes, statistics, fingerprint, licence, skipped files
     "What a manifest says of the data"
-    h = hashlib.sha256()
-    kept = data.train.images if data.train.raw is None else data.train.raw
-    if data.train.paths is None: h.update(np.ascontiguousarray(kept).tobytes())
-    else: h.update('\n'.join(f'{p.parent.name}/{p.name} {p.stat().st_size}' for p in data.train.paths).encode())
-    return dict(name=data.name, size=data.size, classes=[list(c) for c in data.classes], train=len(data.train), mean=list(data.stats[0]), std=list(data.stats[1]),
-                fingerprint=h.hexdigest()[:16], licence=data.licence, skipped=data.skipped)
+    way = {} if data.train.resize == 'adm' else dict(resize=data.train.resize)
+    return dict(name=data.name, size=data.size, classes=[list(c) for c in data.classes], train=len(data.train),
+                mean=list(data.stats[0]), std=list(data.stats[1]), fingerprint=data.train.fingerprint(), licence=data.licence,
+                skipped=data.skipped, **way)
+
+# %% ../../nbs/01_data/00_images.ipynb #d9ce956b
+def resized(
+    data:ImageData,
+    size:int|None=None,         # side in pixels; None: as it is
+    resize:str|None=None,       # adm, squash or torchvision; None: as it is
+)->ImageData|None:              # None where images in memory have no other size
+    "The same images read at another size or in another way, without listing their folders again"
+    size, resize = size or data.size, known(resize or data.train.resize, RESIZE, 'way to resize')
+    parts = dict(train=data.train, test=data.test, val=data.val)
+    if (size, resize) == (data.size, data.train.resize): return data
+    if any(p is not None and p.paths is None and p.raw is None for p in parts.values()): return None
+    return replace(data, size=size, **{k: p and Split(p.labels, size, p.paths, None, p.raw, resize) for k,p in parts.items()})
 
 # %% ../../nbs/01_data/00_images.ipynb #03f2530e
 def carve_val(
@@ -111,13 +292,17 @@ def carve_val(
 )->ImageData:               # the same data, `train` smaller and `val` filled
     "Keep a stratified part of the training images apart"
     if data.val is not None: raise DdnbError(f"{data.name} comes with a validation part of {len(data.val)} images; leave val out")
-    if isinstance(val, bool) or val <= 0 or (isinstance(val, float) and val >= 1): raise DdnbError(f"val must be a share between 0 and 1 or a number of images per class, not {val}")
+    if isinstance(val, bool) or not val > 0 or (isinstance(val, float) and val >= 1):
+        raise DdnbError(f"val must be a share between 0 and 1 or a number of images per class, not {val}")
     keep = torch.ones(len(data.train), dtype=torch.bool)
     for c,k in enumerate(data.classes):
-        idx = data.train.of_class(c); n = max(1, round(val*len(idx))) if isinstance(val, float) else val
-        if n >= len(idx): raise DdnbError(f"val={val} leaves no training image of class {k.name!r} of {data.name}, which has {len(idx)}")
+        idx = data.train.of_class(c)
+        n = max(1, round(val*len(idx))) if isinstance(val, float) else val
+        if n >= len(idx):
+            raise DdnbError(f"val={val} leaves no training image of class {k.name!r} of {data.name}, which has {len(idx)}")
         keep[idx[torch.randperm(len(idx), generator=rng(0, 'val', c))[:n]]] = False
-    return replace(data, train=data.train.part(keep.nonzero().flatten()), val=data.train.part((~keep).nonzero().flatten()))
+    train, held = (data.train.part(part.nonzero().flatten()) for part in (keep, ~keep))
+    return replace(data, train=train, val=held)
 
 # %% ../../nbs/01_data/00_images.ipynb #0e86b5f2
 def _shuffled(idx, label, seed): return idx[torch.randperm(len(idx), generator=rng(seed, 'random', label))]

@@ -4,21 +4,24 @@
 
 # %% ../../nbs/01_data/03_libraries.ipynb #f6e180ef
 from __future__ import annotations
-import os, zipfile
+import sys, urllib.request
 from pathlib import Path
 import numpy as np
 import torch
 from ..core import ClassInfo
 from .images import ImageData, Split
 from ..errors import DdnbError
+from ..files import cache_folder
 
 # %% auto #0
 __all__ = ['TORCHVISION', 'MEDMNIST_CLASSES', 'from_library']
 
 # %% ../../nbs/01_data/03_libraries.ipynb #e7f6bc44
-TORCHVISION = {  # the class, and the first file that it looks for
-    'cifar10': ('CIFAR10', 'cifar-10-batches-py/data_batch_1'), 'cifar100': ('CIFAR100', 'cifar-100-python/train'),
-    'mnist': ('MNIST', 'MNIST/raw/train-images-idx3-ubyte'), 'fashion_mnist': ('FashionMNIST', 'FashionMNIST/raw/train-images-idx3-ubyte'),
+TORCHVISION = {  # the class, the first file that it looks for, and megabytes to download
+    'cifar10': ('CIFAR10', 'cifar-10-batches-py/data_batch_1', 170),
+    'cifar100': ('CIFAR100', 'cifar-100-python/train', 169),
+    'mnist': ('MNIST', 'MNIST/raw/train-images-idx3-ubyte', 12),
+    'fashion_mnist': ('FashionMNIST', 'FashionMNIST/raw/train-images-idx3-ubyte', 31),
 }
 
 # %% ../../nbs/01_data/03_libraries.ipynb #5ca795a2
@@ -32,41 +35,66 @@ def _torchvision(kind, name, root, size):
     return ImageData(name, [ClassInfo(c) for c in names], splits[0].size, *splits)
 
 # %% ../../nbs/01_data/03_libraries.ipynb #081a2c2f
-_CACHE = Path(os.environ.get('DDNB_CACHE') or Path.home()/'.cache'/'ddnb')/'data'
-def _places(roots, name): return [*(p for r in roots for p in (r, r/name)), _CACHE]
+def _cache(): return cache_folder()/'data'
+def _places(roots, name): return [*(p for r in roots for p in (r, r/name)), _cache()]
 def _absent(name, file, tried, places, why, url):
     looked = f"looked for train/<class>/ in {' and '.join(map(str, tried))}, and" if tried else "looked"
-    return DdnbError(f"no {name} found: {looked} for {file} in {', '.join(map(str, places))}; {why}; get it from {url} and put it there, or point root (--root) or DDNB_DATA at the folder above it")
+    return DdnbError(f"no {name} found: {looked} for {file} in {', '.join(map(str, places))}; {why}; "
+                     f"get it from {url} and put it there, or point root (--root) or DDNB_DATA at the folder above it")
 
 # %% ../../nbs/01_data/03_libraries.ipynb #1ed4e635
 def _from_torchvision(name, roots, tried, size, download):
     import torchvision.datasets as tv
-    (kind, file), places = TORCHVISION[name], _places(roots, name)
-    kind = getattr(tv, kind); url = getattr(kind, 'url', None) or kind.mirrors[0]
+    (kind, file, megabytes), places = TORCHVISION[name], _places(roots, name)
+    kind = getattr(tv, kind)
+    url = getattr(kind, 'url', None) or kind.mirrors[0]
     for p in places:
         if not (p/file).is_file(): continue
         try: return _torchvision(kind, name, p, size)
-        except RuntimeError: raise DdnbError(f"{(p/file).parent} is incomplete or damaged: torchvision does not find the published files in it; remove it, and get it anew from {url}") from None
+        except (RuntimeError, OSError, ValueError, EOFError):
+            raise DdnbError(f"{(p/file).parent} is incomplete or damaged: torchvision does not find the published files in it; "
+                            f"remove it, and get it anew from {url}") from None
     if not download: raise _absent(name, file, tried, places, 'it was not to be downloaded', url)
-    try: [kind(_dest(roots), train=t, download=True) for t in (True, False)]
-    except (RuntimeError, OSError) as e: raise _absent(name, file, tried, places, f"the download into {_dest(roots)} failed ({str(e).splitlines()[0]:.100})", url) from None
-    return _torchvision(kind, name, _dest(roots), size)
+    dest = _dest(roots)
+    _announce(name, url, dest, megabytes)
+    try: _ = [kind(dest, train=t, download=True) for t in (True, False)]
+    except (RuntimeError, OSError) as e:
+        why = f"the download into {dest} failed ({str(e).splitlines()[0]:.100})"
+        raise _absent(name, file, tried, places, why, url) from None
+    return _torchvision(kind, name, dest, size)
 
 # %% ../../nbs/01_data/03_libraries.ipynb #16c22e42
 def _dest(roots):
-    d = roots[0] if roots else _CACHE
+    d = roots[0] if roots else _cache()
     try: d.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise DdnbError(f"cannot make the folder {d} for data ({e.strerror}); give another root (--root)") from None
+    except OSError as e:
+        raise DdnbError(f"cannot make the folder {d} for data ({e.strerror}); give another root (--root)") from None
     return d
+def _announce(name, url, dest, megabytes):
+    "Nothing is downloaded without a line that says what, from where, where to, and how large"
+    print(f"downloading {name} from {url} into {dest} ({f'about {megabytes:,.0f} MB' if megabytes else 'of unknown size'})", file=sys.stderr)
+def _megabytes(url):
+    "What the server says of a file's size; None where it does not answer"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=5) as r: return int(r.headers['Content-Length'])/1e6
+    except (OSError, TypeError, ValueError): return None
 
 # %% ../../nbs/01_data/03_libraries.ipynb #b18a1ca8
 MEDMNIST_CLASSES = {  # in label order; chestmnist has several labels an image
-    'pathmnist': 'adipose|background|debris|lymphocytes|mucus|smooth muscle|normal colon mucosa|cancer-associated stroma|colorectal adenocarcinoma epithelium',
-    'dermamnist': 'actinic keratoses and intraepithelial carcinoma|basal cell carcinoma|benign keratosis-like lesions|dermatofibroma|melanoma|melanocytic nevi|vascular lesions',
-    'octmnist': 'choroidal neovascularization|diabetic macular edema|drusen|normal', 'pneumoniamnist': 'normal|pneumonia', 'retinamnist': '0|1|2|3|4', 'breastmnist': 'malignant|normal, benign',
-    'bloodmnist': 'basophil|eosinophil|erythroblast|immature granulocytes(myelocytes, metamyelocytes and promyelocytes)|lymphocyte|monocyte|neutrophil|platelet',
-    'tissuemnist': 'Collecting Duct, Connecting Tubule|Distal Convoluted Tubule|Glomerular endothelial cells|Interstitial endothelial cells|Leukocytes|Podocytes|Proximal Tubule Segments|Thick Ascending Limb',
-    **dict.fromkeys(('organamnist', 'organcmnist', 'organsmnist'), 'bladder|femur-left|femur-right|heart|kidney-left|kidney-right|liver|lung-left|lung-right|pancreas|spleen'), 'chestmnist': None,
+    'pathmnist': 'adipose|background|debris|lymphocytes|mucus|smooth muscle|normal colon mucosa|'
+        'cancer-associated stroma|colorectal adenocarcinoma epithelium',
+    'dermamnist': 'actinic keratoses and intraepithelial carcinoma|basal cell carcinoma|'
+        'benign keratosis-like lesions|dermatofibroma|melanoma|melanocytic nevi|vascular lesions',
+    'octmnist': 'choroidal neovascularization|diabetic macular edema|drusen|normal',
+    'pneumoniamnist': 'normal|pneumonia',
+    'retinamnist': '0|1|2|3|4',
+    'breastmnist': 'malignant|normal, benign',
+    'bloodmnist': 'basophil|eosinophil|erythroblast|'
+        'immature granulocytes(myelocytes, metamyelocytes and promyelocytes)|lymphocyte|monocyte|neutrophil|platelet',
+    'tissuemnist': 'Collecting Duct, Connecting Tubule|Distal Convoluted Tubule|'
+        'Glomerular endothelial cells|Interstitial endothelial cells|Leukocytes|Podocytes|Proximal Tubule Segments|Thick Ascending Limb',
+    **dict.fromkeys(('organamnist', 'organcmnist', 'organsmnist'), 'bladder|femur-left|femur-right|heart|kidney-left|kidney-right|liver|'
+        'lung-left|lung-right|pancreas|spleen'), 'chestmnist': None,
 }
 
 # %% ../../nbs/01_data/03_libraries.ipynb #5edda746
@@ -81,7 +109,8 @@ def from_library(
     if name in TORCHVISION: return _from_torchvision(name, roots, tried, size, download)
     if name.removesuffix('-28') in MEDMNIST_CLASSES: return _from_medmnist(name, roots, tried, size, download)
     places = ' and '.join(map(str, tried)) or "no folder (DDNB_DATA is not set)"
-    raise DdnbError(f"no {name} found: looked for train/<class>/ in {places}; put the images there, or point root (--root) or DDNB_DATA at the folder above it")
+    raise DdnbError(f"no {name} found: looked for train/<class>/ in {places}; put the images there, "
+                    "or point root (--root) or DDNB_DATA at the folder above it")
 
 # %% ../../nbs/01_data/03_libraries.ipynb #f26e53b1
 _SIZES = (28, 64, 128, 224)
@@ -91,22 +120,25 @@ def _file_size(name, size):
 
 # %% ../../nbs/01_data/03_libraries.ipynb #f05b719c
 def _from_medmnist(name, roots, tried, size, download):
-    flag = name.removesuffix('-28'); native = _file_size(name, size)
-    if MEDMNIST_CLASSES[flag] is None: raise DdnbError(f"{flag} has several labels an image (multi-label); a distilled set has one label an image, so choose another set")
-    file = f"{flag}{'' if native == 28 else f'_{native}'}.npz"; url = f'https://zenodo.org/records/10519652/files/{file}'
+    flag, native = name.removesuffix('-28'), _file_size(name, size)
+    if MEDMNIST_CLASSES[flag] is None:
+        raise DdnbError(f"{flag} has several labels an image (multi-label); a distilled set has one label an image, so choose another set")
+    file = f"{flag}{'' if native == 28 else f'_{native}'}.npz"
+    url = f'https://zenodo.org/records/10519652/files/{file}'
     places = [*_places(roots, flag), Path.home()/'.medmnist']
     found = next((p/file for p in places if (p/file).is_file()), None)
     if found is None:
-        why = _fetch_medmnist(flag, native, _dest(roots)) if download else 'it was not to be downloaded'
+        why = _fetch_medmnist(flag, native, _dest(roots), url) if download else 'it was not to be downloaded'
         if why: raise _absent(name, file, tried, places, why, url)
         found = _dest(roots)/file
     return _read_npz(found, name, size or native)
 
 # %% ../../nbs/01_data/03_libraries.ipynb #ba6d05f6
-def _fetch_medmnist(flag, native, dest):
+def _fetch_medmnist(flag, native, dest, url):
     "Let the package download; the reason where it could not"
     try: import medmnist
     except ImportError: return "the package medmnist, which could download it, is not installed (pip install ddnb[medmnist])"
+    _announce(flag, url, dest, _megabytes(url))
     try: getattr(medmnist, medmnist.INFO[flag]['python_class'])('train', download=True, root=str(dest), size=native)
     except (RuntimeError, OSError) as e: return f"the download into {dest} failed ({' '.join(str(e).split())[:60]})"
 
@@ -114,7 +146,12 @@ def _fetch_medmnist(flag, native, dest):
 def _read_npz(path, name, size):
     classes = [ClassInfo(c) for c in MEDMNIST_CLASSES[name.removesuffix('-28')].split('|')]
     try:
-        with np.load(path, allow_pickle=False) as z: parts = [_split(z[f'{p}_images'], z[f'{p}_labels'], size) for p in ('train', 'test', 'val')]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e: raise DdnbError(f"{path} is no MedMNIST file ({str(e):.80}); remove it and get it anew") from None
-    if (most := max(int(p.labels.max()) for p in parts)) >= len(classes): raise DdnbError(f"{path} has a label {most}, and {name} has {len(classes)} classes")
+        with np.load(path, allow_pickle=False) as z:
+            parts = [_split(z[f'{p}_images'], z[f'{p}_labels'], size) for p in ('train', 'test', 'val')]
+        if any(p.raw.dtype != np.uint8 or p.raw.ndim not in (3, 4) or len(p.raw) != len(p.labels) for p in parts):
+            raise ValueError('its images are no 8-bit pictures with a label each')
+    except Exception as e:          # a damaged archive fails in every way there is
+        raise DdnbError(f"{path} is no MedMNIST file ({str(e):.80}); remove it and get it anew") from None
+    if (most := max(int(p.labels.max()) for p in parts)) >= len(classes):
+        raise DdnbError(f"{path} has a label {most}, and {name} has {len(classes)} classes")
     return ImageData(name, classes, size, *parts)

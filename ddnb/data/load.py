@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from ..core import ClassInfo
 from .folders import from_tree
-from .images import IMAGENET_STATS, ImageData, Split, carve_val
+from .images import IMAGENET_STATS, RESIZE, ImageData, Split, carve_val, resized
 from .libraries import from_library
 from .subsets import ALIASES, SUBSETS, is_subset, subset
 from ..errors import DataWarning, DdnbError, known
@@ -21,16 +21,20 @@ __all__ = ['MEDMNIST', 'KNOWN', 'data_names', 'is_known', 'load_data']
 def _digits(size=32):
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-    d = load_digits(); y = torch.from_numpy(d.target).long()
+    d = load_digits()
+    y = torch.from_numpy(d.target).long()
     x = torch.nn.functional.interpolate(torch.from_numpy(d.images)[:,None].double()/16, size=size, mode='bicubic')
     x = x.clamp(0, 1).mul(255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
     train, test = (sorted(i) for i in train_test_split(range(len(y)), test_size=500, stratify=d.target, random_state=0))
-    m, s = x[train].double().div(255).mean().item(), x[train].double().div(255).std().item()
-    return ImageData('digits', [ClassInfo(str(i)) for i in range(10)], size, Split(y[train], size, images=x[train]), Split(y[test], size, images=x[test]),
-                     stats=((round(m, 4),)*3, (round(s, 4),)*3), generator='digits', licence='BSD-3-Clause (scikit-learn; UCI optical digits, CC BY 4.0)')
+    grey = x[train].double().div(255)
+    stats = tuple((round(v.item(), 4),)*3 for v in (grey.mean(), grey.std()))
+    parts = (Split(y[i], size, images=x[i]) for i in (train, test))
+    return ImageData('digits', [ClassInfo(str(i)) for i in range(10)], size, *parts, stats=stats, generator='digits',
+                     licence='BSD-3-Clause (scikit-learn; UCI optical digits, CC BY 4.0)')
 
 # %% ../../nbs/01_data/06_load.ipynb #1c9bdb1d
-MEDMNIST = tuple(f'{n}mnist' for n in 'path chest derma oct pneumonia retina breast blood tissue organa organc organs'.split())
+_MEDICAL = 'path chest derma oct pneumonia retina breast blood tissue organa organc organs'
+MEDMNIST = tuple(f'{n}mnist' for n in _MEDICAL.split())
 _CIFAR, _HALF = ((.4914, .4822, .4465), (.2023, .1994, .2010)), ((.5,)*3, (.5,)*3)
 _IMAGENET_TERMS = 'ImageNet terms: non-commercial research only'
 
@@ -42,7 +46,7 @@ KNOWN = {
     'fashion_mnist': dict(stats=((.2861,)*3, (.3530,)*3), licence='MIT (Zalando)'),
     'mednist': dict(stats=_HALF, licence='CC BY-SA 4.0'),
     'tiny-imagenet': dict(stats=IMAGENET_STATS, licence=_IMAGENET_TERMS),
-    **{n+s: dict(stats=_HALF, licence='CC BY-NC 4.0' if n == 'dermamnist' else 'CC BY 4.0') for n in MEDMNIST for s in ('', '-28')},
+    **{n+s: dict(stats=_HALF, licence=f"CC BY{'-NC' if n == 'dermamnist' else ''} 4.0") for n in MEDMNIST for s in ('', '-28')},
 }
 
 # %% ../../nbs/01_data/06_load.ipynb #9ca84710
@@ -56,28 +60,39 @@ def is_known(
     return name in data_names() or is_subset(name)
 
 # %% ../../nbs/01_data/06_load.ipynb #2232dd50
+_WHOLE = 'imagenet', 'imagenet-1k', 'ILSVRC', 'ILSVRC2012', 'ILSVRC/Data/CLS-LOC'
 def _find(name, roots):
     "The folder that holds `name` (None: none does), the classes to pick from it (None: all), and the places looked at"
     own = [r/n for r in roots for n in ((name, 'tiny-imagenet-200') if name == 'tiny-imagenet' else (name,))]
-    whole = [r/w for r in roots for w in ('imagenet', 'imagenet-1k', 'ILSVRC', 'ILSVRC2012', 'ILSVRC/Data/CLS-LOC')] if is_subset(name) else []
+    whole = [r/w for r in roots for w in _WHOLE] if is_subset(name) else []
     found = next((f for f in own + whole if (f/'train').is_dir()), None)
     return found, subset(name) if is_subset(name) else None, own + whole[:1]
 
 # %% ../../nbs/01_data/06_load.ipynb #a1485bfe
 def _warn_resplit(data):
-    n = 0 if data.test is None or not data.classes[0].wnid else int(data.test.labels.bincount().max())
-    if n > 50: warnings.warn(f"{data.name} has up to {n} test images a class where ILSVRC's validation part has 50: this is a re-split, such as fastai's imagenette2 and imagewoof2, "
-                             "with test images that ImageNet models were trained on; papers use ILSVRC's own split", DataWarning, stacklevel=3)
+    n = 0 if data.test is None or not len(data.test) or not data.classes[0].wnid else int(data.test.labels.bincount().max())
+    if n > 50: warnings.warn(f"{data.name} has up to {n} test images a class where ILSVRC's validation part has 50: this is a re-split, "
+                             "such as fastai's imagenette2 and imagewoof2, with test images that ImageNet models were trained on; "
+                             "papers use ILSVRC's own split", DataWarning, stacklevel=3)
 
 # %% ../../nbs/01_data/06_load.ipynb #55020a82
 def _named(name, root, size, skip_bad, download):
     if not is_subset(name): known(name, data_names(), 'data set')
     name = ALIASES.get(name, name)
-    roots = [Path(root)] if root else [Path(os.environ['DDNB_DATA'])] if os.environ.get('DDNB_DATA') else []
+    root = root or os.environ.get('DDNB_DATA')
+    roots = [Path(root).expanduser()] if root else []
     folder, classes, tried = _find(name, roots)
-    data = from_tree(folder, name, size, skip_bad, classes) if folder else from_library(name, roots, tried, size, download)
+    if folder: data = from_tree(folder, name, size, skip_bad, classes)
+    else: data = from_library(name, roots, tried, size, download)
     for k,v in KNOWN.get(name, dict(licence=_IMAGENET_TERMS, generator='facebook/DiT-XL-2-256')).items(): setattr(data, k, v)
     return data
+def _folder(name, size, skip_bad):
+    "The data of a path; None where it is no path"
+    path = Path(name).expanduser()
+    if path.is_dir() and (not is_known(str(name)) or (path/'train').is_dir()): return from_tree(path, None, size, skip_bad)
+    if path.is_file() and not is_known(str(name)):
+        raise DdnbError(f"{path} is a file; data is a folder with train/<class>/<image> in it (unpack an archive first)")
+    if os.sep in str(name): raise DdnbError(f"no folder {path}")
 
 # %% ../../nbs/01_data/06_load.ipynb #39d0dd84
 def load_data(
@@ -87,11 +102,14 @@ def load_data(
     skip_bad:bool=False,        # leave out files that are no images, and list them
     val:float|int|None=None,    # keep this share, or this many images, of every class of train apart
     download:bool=True,         # let the set's own library fetch what is missing
+    resize:str='adm',           # how pictures become square: adm (centre crop), squash (MTT, FreD, RUO) or torchvision
 )->ImageData:
     "Load real images by name or from a folder"
-    if name == 'digits': data = _digits(size or 32)
-    elif (as_path := Path(name)).is_dir() and (not is_known(str(name)) or (as_path/'train').is_dir()): data = from_tree(as_path, None, size, skip_bad)
-    elif os.sep in str(name): raise DdnbError(f"no folder {name}")
-    else: data = _named(str(name), root, size, skip_bad, download)
+    known(resize, RESIZE, 'way to resize')
+    if size is not None and (isinstance(size, bool) or not 1 <= size <= 4096):
+        raise DdnbError(f"size must be between 1 and 4096 pixels, not {size}")
+    data = _digits(size or 32) if name == 'digits' else _folder(name, size, skip_bad)
+    if data is None: data = _named(str(name), root, size, skip_bad, download)
+    data = resized(data, resize=resize) or data
     _warn_resplit(data)
     return data if val is None else carve_val(data, val)

@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as st_bytes
 from torch import Tensor
 from ..errors import DdnbError
-from ..files import write_atomic
+from ..files import check_seal, write_state
 from .images import ImageData, Split
 from .load import load_data
 
@@ -102,12 +101,13 @@ def describe(self:ZCA)->dict:
 def save(self:ZCA, path:str|Path)->dict:
     "Write a safetensors file; returns its sha256 and bytes"
     d = self.describe(); meta = dict(eps=repr(self.eps), shape=','.join(map(str, self.shape)), data=self.data or '', sha256=d['sha256'])
-    return write_atomic(Path(path), st_bytes(dict(mean=self.mean, S=self.S, U=self.U.contiguous()), meta))
+    return write_state(path, dict(mean=self.mean, S=self.S, U=self.U), meta)
 
 # %% ../../nbs/01_data/04_zca.ipynb #77bcd6e4
 @patch(cls_method=True)
 def load(cls:ZCA, path:str|Path)->ZCA:
     "Read what `save` wrote"
+    check_seal(path)
     try:
         with safe_open(path, 'pt') as f: meta, t = f.metadata(), {k: f.get_tensor(k) for k in ('mean', 'S', 'U')}
         z = cls(float(meta['eps'])); z.shape = tuple(map(int, meta['shape'].split(',')))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 from fastcore.basics import patch
+from ..contract import checked
 from ..errors import DdnbError, known
 from ..files import write_atomic
 from ..sets.distilled import DistilledSet
@@ -144,6 +145,7 @@ def _score(sets, repeats, seed, run):
 def _random_scores(draws, seed, run): return join_scores([run(s, repeats=1, seed=seed+k) for k,s in enumerate(draws)])
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c639454e
+@checked
 def compare(
     sets:dict[str,DistilledSet|list[DistilledSet]], # name -> set, or sets of several seeds; all of the same images per class
     data:str|Path|ImageData|None=None,  # whose test images; None: the data of the first set

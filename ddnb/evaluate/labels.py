@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from torch import Tensor
+from ..contract import checked
 from ..core import get_device, progress as progress_bar, rng
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -61,6 +62,7 @@ def _head(s, data, r, seed, t):
     return head | kept | dict(ancestors=past, threads=torch.get_num_threads())
 
 # %% ../../nbs/10_evaluate/01_labels.ipynb #bec080cb
+@checked
 def relabel(
     s:DistilledSet,
     data:ImageData,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..contract import checked
 from ..core import ClassInfo, get_device, progress as progress_bar
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -148,6 +149,7 @@ def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:t
     return device.type == 'cuda' and repeats > 1 and r.precision == 'float32' and not r.double_forward and stackable(recipe_net(data, r, arch))
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #4499de9c
+@checked
 def evaluate(
     s:DistilledSet,
     data:str|Path|ImageData|None=None,  # whose test images; None: the data that the set was made from

@@ -61,7 +61,7 @@ class AugmentEach(Callback):
     "`augment` with each repeat's own generator, and the teacher's labels where one is asked"
     def __init__(self, r:Recipe, stats:tuple, gens:list, teacher=None, stored=None): self.r, self.stats, self.gens, self.teacher, self.stored = r, stats, gens, teacher, stored
     def _labels(self, x, y, pasted, share):
-        if self.teacher is not None: return self.teacher(x), self.teacher(x[:0]), 1.
+        if self.teacher is not None: return (answers := self.teacher(x)), answers[:0], 1.
         if self.stored is not None: y = pasted = self.stored[y.to(self.stored.device), self.epoch].to(x)
         return y, pasted, share
 

@@ -29,9 +29,12 @@ class DiffusionGenerator(Protocol):
     cfg_channels:int                    # latent channels that guidance acts on by default
     device:torch.device
 
-    def encode(self, images:Tensor, batch_size:int=64)->Tensor: "(N, 3, size, size) uint8 to (N, C, h, w) scaled latents"
-    def decode(self, latents:Tensor, batch_size:int=64)->Tensor: "(N, C, h, w) scaled latents to (N, 3, size, size) uint8"
-    def predict(self, x:Tensor, t:int, labels:Tensor)->tuple[Tensor,Tensor|None]: "Noise and learned-range variance at training timestep `t`"
+    def encode(self, images:Tensor, batch_size:int=64)->Tensor:
+        "(N, 3, size, size) uint8 to (N, C, h, w) scaled latents"
+    def decode(self, latents:Tensor, batch_size:int=64)->Tensor:
+        "(N, C, h, w) scaled latents to (N, 3, size, size) uint8"
+    def predict(self, x:Tensor, t:int, labels:Tensor)->tuple[Tensor,Tensor|None]:
+        "Noise and learned-range variance at training timestep `t`"
     def describe(self)->dict: "id, sha256 of the weights, licence"
 
 # %% ../../nbs/03_generators/00_base.ipynb #ca75daf4

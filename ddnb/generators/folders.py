@@ -52,8 +52,8 @@ def folder_kind(
 
 # %% ../../nbs/03_generators/02_folders.ipynb #c2cdd310
 Loaded = namedtuple('Loaded', 'net vae sha256 class_names licence prediction', defaults=['epsilon'])
-Loaded.__doc__ = ("What `read_folder` found: float32 networks in evaluation mode (`vae` may be None), hash of the weights, "
-                  "names, licence, and what the network predicts")
+Loaded.__doc__ = ("What `read_folder` found: float32 networks in evaluation mode (`vae` may be None), hash of the "
+                  "weights, names, licence, and what the network predicts")
 
 # %% ../../nbs/03_generators/02_folders.ipynb #7dcd520a
 def _network(folder, make, options):
@@ -104,7 +104,8 @@ class InFolder:
         "Load a generator from a folder that `save` wrote"
         found = read_folder(folder, cls.network)
         more = cls.process_in(Path(folder), found.prediction)
-        return cls(found.vae, found.net, id or str(folder), found.sha256, found.class_names, found.licence, device, dtype, **more)
+        said = id or str(folder), found.sha256, found.class_names, found.licence
+        return cls(found.vae, found.net, *said, device, dtype, **more)
 
 # %% ../../nbs/03_generators/02_folders.ipynb #dd4329c1
 @patch(cls_method=True)

@@ -40,15 +40,17 @@ def label_names(
     "Class names of a model, in the order of its labels"
     found = config.get('id2label') or {}
     try: return [str(name) for _,name in sorted(found.items(), key=lambda kv: int(kv[0]))] or None
-    except (AttributeError, TypeError, ValueError): raise DdnbError(f"{where}: id2label is no table from labels to names") from None
+    except (AttributeError, TypeError, ValueError):
+        raise DdnbError(f"{where}: id2label is no table from labels to names") from None
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #e73d3890
-_WEIGHTS = re.compile(r'(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.(safetensors|bin)')
+_WEIGHTS = re.compile(r'(?:diffusion_pytorch_model|pytorch_model|model)'
+                      r'(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.(safetensors|bin)')
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #c2358b28
 def pick_weights(
     names:list[str],        # of the files of a part
-)->tuple[str|None,list[str]]:   # the variant, None for the full weights, and the files that hold it; no files where there are none
+)->tuple[str|None,list[str]]:   # the variant, None for the full weights, and the files that hold it
     "Which of a part's weight files to read"
     groups = {}
     for name in sorted(names):
@@ -73,8 +75,8 @@ def _cached(model, parts):
     from huggingface_hub import snapshot_download
     try: folder = Path(snapshot_download(model, local_files_only=True))
     except Exception: return None
-    whole = not any(_missing(folder, p) for p in parts) if parts else any((folder/n).is_file() for n in ('model_index.json', 'config.json'))
-    return folder if whole else None
+    if parts: return None if any(_missing(folder, p) for p in parts) else folder
+    return folder if any((folder/n).is_file() for n in ('model_index.json', 'config.json')) else None
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #6ead2868
 def _offline(): return os.environ.get('HF_HUB_OFFLINE', '').upper() in ('1', 'ON', 'YES', 'TRUE')
@@ -84,14 +86,16 @@ def _listing(model):
     "Every file of a model on the hub, with its size"
     from huggingface_hub import HfApi, constants
     what = 'give a folder in diffusers format, or a model id that exists'
-    if _offline(): raise DdnbError(f"the model {model} is not in the cache and HF_HUB_OFFLINE forbids fetching it; {what}")
+    if _offline():
+        raise DdnbError(f"the model {model} is not in the cache and HF_HUB_OFFLINE forbids fetching it; {what}")
     try: return {f.rfilename: f.size or 0 for f in HfApi().model_info(model, files_metadata=True, timeout=10).siblings}
     except Exception as e:
         name = type(e).__name__
         if name == 'GatedRepoError': why = 'its licence must be accepted there first, and a token set (HF_TOKEN)'
         elif name in ('RepositoryNotFoundError', 'HFValidationError'): why = 'there is no such model'
         else: why = f'{name}; without a network, a folder that was downloaded elsewhere does'
-    raise DdnbError(f"there is no folder {model}, and no model of that name could be fetched from {constants.ENDPOINT} ({why}); {what}")
+    raise DdnbError(f"there is no folder {model}, and no model of that name could be fetched from "
+                    f"{constants.ENDPOINT} ({why}); {what}")
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #c42cfa40
 def _wanted(files, parts):
@@ -99,7 +103,8 @@ def _wanted(files, parts):
     keep = [n for n in ('model_index.json', 'config.json') if n in files]
     for part in parts:
         inside = [n.removeprefix(f'{part}/') for n in files if n.startswith(f'{part}/') and n.count('/') == 1]
-        keep += [f'{part}/{n}' for n in inside if n.endswith(('.json', '.txt'))] + [f'{part}/{n}' for n in pick_weights(inside)[1]]
+        texts = [n for n in inside if n.endswith(('.json', '.txt'))]
+        keep += [f'{part}/{n}' for n in texts + pick_weights(inside)[1]]
     return keep
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #c8dfa3bf
@@ -116,10 +121,14 @@ def fetch(
     from huggingface_hub import constants, snapshot_download
     files = _listing(str(model))
     wanted = _wanted(files, parts)
-    if not wanted: raise DdnbError(f"the model {model} has no model_index.json and no config.json; it is not in diffusers' format")
-    print(f"fetching {model} from {constants.ENDPOINT}: {len(wanted)} files, {_size(sum(files[n] for n in wanted))}", file=sys.stderr)
+    if not wanted:
+        raise DdnbError(f"the model {model} has no model_index.json and no config.json; it is not in diffusers' format")
+    size = _size(sum(files[n] for n in wanted))
+    print(f"fetching {model} from {constants.ENDPOINT}: {len(wanted)} files, {size}", file=sys.stderr)
     try: return Path(snapshot_download(str(model), allow_patterns=wanted, etag_timeout=10))
-    except Exception as e: raise DdnbError(f"fetching {model} stopped ({type(e).__name__}: {first_line(e)}); a second call goes on where it was") from None
+    except Exception as e:
+        raise DdnbError(f"fetching {model} stopped ({type(e).__name__}: {first_line(e)}); "
+                        "a second call goes on where it was") from None
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #0fa693fe
 def local_folder(
@@ -154,7 +163,8 @@ def weights_sha(
     "sha256 over all weight files"
     h = hashlib.sha256()
     for part in parts:
-        for f in sorted(folder.glob(f'{part}/*.safetensors')) or sorted(folder.glob(f'{part}/*.bin')): h.update(f.read_bytes())
+        files = sorted(folder.glob(f'{part}/*.safetensors')) or sorted(folder.glob(f'{part}/*.bin'))
+        for f in files: h.update(f.read_bytes())
     return h.hexdigest()
 
 # %% ../../nbs/03_generators/01_model_files.ipynb #95106650
@@ -185,11 +195,15 @@ def load_part(
     "A network from a model's sub-folder, or one line about what is wrong with it"
     at, kind = Path(folder)/part, part_class(folder, part)
     if kind not in (None, cls.__name__, *also):
-        raise DdnbError(f"{folder}: its {part} is a {kind}, where a {cls.__name__} is needed; this is another kind of model")
+        raise DdnbError(f"{folder}: its {part} is a {kind}, where a {cls.__name__} is needed; "
+                        "this is another kind of model")
     variant, names = pick_weights([f.name for f in at.iterdir()])
     if not names: raise DdnbError(f"{folder} is no complete model: it lacks weights in {part}/")
     try:
-        with _quiet(): net, info = cls.from_pretrained(at, variant=variant, output_loading_info=True, local_files_only=True)
+        with _quiet():
+            net, info = cls.from_pretrained(at, variant=variant, output_loading_info=True, local_files_only=True)
     except Exception as e: raise DdnbError(f"cannot load {folder}: {part}: {first_line(e)}") from None
-    if lost := sorted(info['missing_keys']): raise DdnbError(f"{folder}: {names[0]} in {part}/ lacks {lost[0]} ({len(lost)} weights in all are missing); it is damaged, or of another model")
+    if lost := sorted(info['missing_keys']):
+        raise DdnbError(f"{folder}: {names[0]} in {part}/ lacks {lost[0]} ({len(lost)} weights in all are missing); "
+                        "it is damaged, or of another model")
     return net.float()

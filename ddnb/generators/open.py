@@ -20,7 +20,8 @@ WEIGHTS = Path(__file__).parent.parent/'weights' if '__file__' in globals() else
 
 # %% ../../nbs/03_generators/03_open.ipynb #fb444201
 def _is_folder_or_id(name):
-    return Path(name).is_dir() or name.count('/') == 1 and not name.startswith(('.', '/', '~')) and not name.endswith('/')
+    is_id = name.count('/') == 1 and not name.startswith(('.', '/', '~')) and not name.endswith('/')
+    return is_id or Path(name).is_dir()
 
 # %% ../../nbs/03_generators/03_open.ipynb #41491d93
 _KINDS = dict(
@@ -38,8 +39,8 @@ _BY_PARTS = dict(
     prior='a model in two stages, such as Kandinsky or Stable Cascade', movq='a Kandinsky decoder',
     text_encoder='StableDiffusionPipeline', unet='LatentUNet', transformer='DiTPipeline')
 _FAMILIES = dict(
-    StableDiffusionXL='SDXL', StableDiffusion3='Stable Diffusion 3', Flux='Flux', PixArt='PixArt', Kandinsky='Kandinsky',
-    StableCascade='Stable Cascade', Wuerstchen='Würstchen', HunyuanDiT='Hunyuan-DiT',
+    StableDiffusionXL='SDXL', StableDiffusion3='Stable Diffusion 3', Flux='Flux', PixArt='PixArt',
+    Kandinsky='Kandinsky', StableCascade='Stable Cascade', Wuerstchen='Würstchen', HunyuanDiT='Hunyuan-DiT',
     LDMPipeline='an unconditional latent diffusion model', DDPM='an unconditional model of pixels')
 _OPENED = ("DiT, latent diffusion's class-conditional U-Net, Stable Diffusion 1 and 2, U-ViT, MAR and StyleGAN-XL "
            "can be opened")
@@ -94,8 +95,8 @@ def load_generator(
     name = str(generator)
     if name in generator_names(): return _kind(WEIGHTS/name).load(WEIGHTS/name, device, dtype, id=name)
     if Path(name).is_file():
-        raise DdnbError(f"{name} is a single file; a generator is a folder in diffusers' format (a converter makes one of a "
-                        "released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
+        raise DdnbError(f"{name} is a single file; a generator is a folder in diffusers' format (a converter makes one "
+                        "of a released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
     if known(name, [*generator_names(), 'stylegan_random'], 'generator') == 'stylegan_random':

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 import torch
 from ..contract import check_ipc
-from ..data.images import ImageData
+from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError
 from .base import DiffusionGenerator
@@ -23,13 +23,15 @@ __all__ = ['open_inputs', 'sampled_set']
 # %% ../../nbs/03_generators/04_sets.ipynb #c2aa8cf1
 def _pick(data, generator):
     if generator is not None: return generator
-    if data.generator is None: raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with vae/, transformer/ and scheduler/, or a model id")
+    if data.generator is None:
+        raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with "
+                        "vae/, transformer/ and scheduler/, or a model id")
     return data.generator
 
 # %% ../../nbs/03_generators/04_sets.ipynb #c9e2a21c
 def open_inputs(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # or a name, a folder, a model id; None: the data's own
     device:str|torch.device|None=None,
     dtype:torch.dtype|None=None,
     noise:bool=True,                    # must the generator predict noise?
@@ -37,9 +39,11 @@ def open_inputs(
     "Data and generator, loaded; data given by name is loaded at the generator's size"
     opened = data if isinstance(data, ImageData) else load_data(data)
     gen = load_generator(_pick(opened, generator), device, dtype)
-    if noise and not callable(getattr(gen, 'predict', None)): raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; choose a diffusion model, e.g. digits")
+    if noise and not callable(getattr(gen, 'predict', None)):
+        raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; "
+                        "choose a diffusion model, e.g. digits")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
-    return load_data(data, size=gen.size), gen
+    return resized(opened, gen.size) or load_data(data, size=gen.size), gen
 
 # %% ../../nbs/03_generators/04_sets.ipynb #57cbb475
 def sampled_set(
@@ -52,13 +56,15 @@ def sampled_set(
     guides=None,                        # function: labels still to do -> `guide_for` of `sample`
 )->DistilledSet:
     "Sample, decode and collect a set, class by class"
-    check_ipc(info['ipc'], data); gen_labels = gen.labels_of(data)
+    check_ipc(info['ipc'], data)
+    gen_labels = gen.labels_of(data)
     w = collector(out, info, data.classes)
     todo = [c for c in range(len(data.classes)) if c not in w.done]
     if not todo: return w.close()
     guide_for = guides(todo) if guides else lambda items: NoGuide()
     items, acc = [(c, i) for c in todo for i in range(info['ipc'])], defaultdict(list)
-    for its,z in sample(gen, items, gen_labels, info['seed'], guide_for=guide_for, progress=progress, **options): gather(w, acc, info['ipc'], its, z, gen, options)
+    batches = sample(gen, items, gen_labels, info['seed'], guide_for=guide_for, progress=progress, **options)
+    for its,z in batches: gather(w, acc, info['ipc'], its, z, gen, options)
     return w.close()
 
 # %% ../../nbs/03_generators/04_sets.ipynb #f2f88050

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from weakref import WeakSet
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as st_bytes
 from torch import Generator, Tensor, nn
 import torch
 from torch.autograd import Function
@@ -21,7 +20,7 @@ from ..core import progress as progress_bar, rng
 from ..data.images import ImageData, describe
 from ..data.zca import ZCA
 from ..errors import DdnbError, known
-from ..files import cache_folder, write_atomic
+from ..files import cache_folder, check_seal, write_state
 from .dsa import dsa
 from .losses import matching_net, mean_backward, to_net, weight_gradient
 
@@ -100,7 +99,7 @@ class Experts:
         data:ImageData,             # as it is, not whitened
         zca:ZCA|None=None,          # the whitening of the run; None: none
     ):
-        self.folder = Path(folder)
+        self.folder, self.checked = Path(folder), set()
         self.files = sorted(self.folder.glob('expert_*.safetensors'))
         if not self.files: raise DdnbError(f"there are no experts in {folder}; make_experts trains them")
         self.info = _head(self.files[0])
@@ -117,6 +116,8 @@ class Experts:
         if not 0 <= min(epochs) <= max(epochs) <= last:
             raise DdnbError(f"these experts have epochs 0 to {last}, not {max(epochs)}; "
                             "lower max_start_epoch or expert_epochs, or train them longer")
+        if k not in self.checked: check_seal(self.files[k], self.files[k].name)
+        self.checked.add(k)
         with safe_open(self.files[k], 'pt') as f: return [f.get_slice('weights')[e] for e in epochs]
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #83ce73f2
@@ -145,7 +146,8 @@ def make_experts(
         start = matching_net(arch, seen, rng(seed, 'expert', k).initial_seed(), device, **net)
         trail = train_expert(start, seen, rng(seed, 'expert order', k), epochs, lr, batch_size, families)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_atomic(_file(folder, k), st_bytes(dict(weights=trail), {'ddnb.expert': json.dumps(info)}))
+        file = _file(folder, k)
+        write_state(file, dict(weights=trail), {'ddnb.expert': json.dumps(info)}, about=file.name)
     return Experts(folder, data, zca)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #f2c70140

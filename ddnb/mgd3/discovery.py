@@ -8,13 +8,11 @@ import hashlib, json
 from pathlib import Path
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save as st_bytes
 from torch import Tensor
 from ..contract import check_ipc
 from ..core import ClassInfo, progress as progress_bar
 from ..errors import DdnbError
-from ..files import write_atomic
+from ..files import read_state, write_atomic, write_state
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData, describe
 from ..generators.base import DiffusionGenerator
@@ -40,11 +38,11 @@ class _Kept:
     def __init__(self, at): self.at = at
     def get(self, label):
         if self.at is None or not (file := self.at/f'{label}.safetensors').exists(): return None
-        try: return load_file(file)['modes']
-        except (SafetensorError, KeyError, OSError):
+        try: return read_state(file, f'{self.at.name} {label}')['modes']
+        except KeyError:
             raise DdnbError(f"{file} is damaged; remove it and its modes are found again") from None
     def put(self, label, modes):
-        if self.at: write_atomic(self.at/f'{label}.safetensors', st_bytes(dict(modes=modes.contiguous())))
+        if self.at: write_state(self.at/f'{label}.safetensors', dict(modes=modes), about=f'{self.at.name} {label}')
         return modes
 
 # %% ../../nbs/05_mgd3/02_discovery.ipynb #f3544b0d

@@ -6,7 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
-from ..contract import job, pick_options
+from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
@@ -67,6 +67,7 @@ class ModeGuides:
         return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own

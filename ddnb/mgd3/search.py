@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import torch
+from ..contract import checked
 from ..errors import DdnbError
 from ..data.images import ImageData, carve_val
 from ..generators.base import DiffusionGenerator
@@ -82,6 +83,7 @@ class _Trials:
         if self.show: print(f'λ {scale:g}, stop_t {stop}: {self.tried[scale, stop]}')
 
 # %% ../../nbs/05_mgd3/05_search.ipynb #aa1e8028
+@checked
 def choose_guidance(
     data:str|Path|ImageData,            # a name, a folder, or the data
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own

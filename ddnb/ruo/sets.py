@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from torch import Tensor
+from ..contract import checked
 from ..core import get_device
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
@@ -128,6 +129,7 @@ def _compressed(keep, s, bpc, o, seed, device, progress):
     return q, dict(reached=dict(beta=beta, tried=seen))
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #ebdb7eb5
+@checked
 def compress(
     s:DistilledSet,                 # any set
     bpc:float|None=None,            # kB of 1024 bytes a class, to be used up; None: take β as it is

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from ..matching.pixels import LOOPS, at_most, default_arch, open_pixels, start_images
 from ..matching.trajectories import open_experts
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..errors import known
 from ..sets.distilled import DistilledSet
@@ -107,6 +107,7 @@ def joint_phase(
     return q, dict(lam2=lam, tried=seen)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #cb3e06e7
+@checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
     ipc:int=10,                         # samples per class, the paper's spc

@@ -8,6 +8,7 @@ import inspect, io, json, shutil, warnings
 from pathlib import Path
 import torch
 from safetensors.torch import save as st_bytes
+from ..data.folders import list_files
 from ..errors import DdnbError, known
 from ..files import write_atomic
 from .distilled import DistilledSet, to_pil, png_bytes
@@ -151,7 +152,7 @@ def export(
     write = FORMATS[known(format, FORMATS, 'format')]
     for o in options: known(o, [*inspect.signature(write).parameters][2:], f'option of format {format}')
     s, path = s if isinstance(s, DistilledSet) else DistilledSet.load(s), Path(path)
-    if path.is_file() or (path.is_dir() and (format in ('pt', 'safetensors') or any(path.iterdir()))): raise DdnbError(f"{path} is there already; choose another place or remove it")
+    if path.is_file() or (path.is_dir() and (format in ('pt', 'safetensors') or list_files(path))): raise DdnbError(f"{path} is there already; choose another place or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     write(s, path, **options)
     return path

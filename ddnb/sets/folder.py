@@ -4,63 +4,94 @@
 
 # %% ../../nbs/02_sets/02_folder.ipynb #4420630b
 from __future__ import annotations
-import hashlib, json, shutil, time
+import hashlib, json, os, secrets, shutil, time
 from importlib.metadata import distributions
 from pathlib import Path
-from PIL import Image
 from fastcore.basics import patch
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save as st_bytes
+from safetensors.torch import load as st_read, save as st_bytes
 from torch import Tensor
 import torch
 from ..core import ClassInfo, rng
+from ..data.folders import list_files
 from ..errors import DdnbError
-from ..files import safe_name, write_atomic
+from ..files import Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic, write_state, writing
+from .content import content, intact, read_pictures, read_tensor, within
 from .distilled import DistilledSet, png_bytes, to_pil
 from .formats import decode
 
 # %% auto #0
-__all__ = ['SCHEMA', 'class_folders', 'read_manifest', 'inside', 'SetWriter', 'verify_folder', 'Memory', 'collector']
+__all__ = ['OWN', 'SCHEMA', 'class_folders', 'read_manifest', 'job_key', 'inside', 'SetWriter', 'verify_folder', 'Memory',
+           'collector']
 
 # %% ../../nbs/02_sets/02_folder.ipynb #f6d95188
+OWN = ('dataset.json', 'metadata.jsonl', 'contact.png', 'codes.ruo', 'latents.safetensors', 'labels.safetensors', 'images.safetensors')
 def class_folders(
     classes:list[ClassInfo],  # in label order
 )->list[str]:                 # one folder name a class, sorting into label order
     "Folder names that sort into label order"
     names = [safe_name(c.wnid or c.name.split(',')[0]) for c in classes]
-    if names == sorted(set(names)) and len({n.casefold() for n in names}) == len(names): return names
+    alike = {n.casefold() for n in names}
+    if names == sorted(set(names)) and len(alike) == len(names) and not alike & set(OWN): return names
     return [f'{i:0{max(3, len(str(len(names)-1)))}d}_{n}' for i,n in enumerate(names)]
 
 # %% ../../nbs/02_sets/02_folder.ipynb #b9ce9589
 def _json(d): return json.dumps(d, indent=1, ensure_ascii=False, default=str).encode()
 def _self_sha(m): return hashlib.sha256(_json({k: v for k,v in m.items() if k != 'sha256'})).hexdigest()
-def intact(f, e): return e is not None and f.is_file() and f.stat().st_size == e['bytes'] and hashlib.sha256(f.read_bytes()).hexdigest() == e['sha256']
 
 # %% ../../nbs/02_sets/02_folder.ipynb #cb1a37b8
+def _entry(e): return isinstance(e, dict) and type(e.get('bytes')) is int and e['bytes'] >= 0 and isinstance(e.get('sha256'), str)
+def _named(c): return isinstance(c, dict) and set(c) == {'name', 'wnid'} and isinstance(c['name'], str) and isinstance(c['wnid'], str | None)
+def _flaw(m):
+    "What in a manifest is not as this library writes it"
+    for key in ('options', 'data', 'generator', 'versions'):
+        if not isinstance(m.get(key), dict | None): return f'{key} is no dictionary'
+    if not isinstance(m.get('ancestors'), list | None): return 'ancestors is no list'
+    if not m.get('complete'): return None
+    files, classes = m.get('files'), m.get('classes')
+    if not isinstance(classes, list) or not classes or not all(map(_named, classes)): return 'its classes are not names with WordNet ids'
+    if not isinstance(files, dict): return 'it lists no files'
+    for name,e in files.items():
+        if not within(name): return f'it names {name!r:.80}, which does not lie in the folder'
+        if not _entry(e): return f'{name!r:.80} has no length and checksum'
+        if 'label' in e and not (type(e['label']) is int and 0 <= e['label'] < len(classes)): return f'{name!r:.80} has no label of a class'
+
+# %% ../../nbs/02_sets/02_folder.ipynb #99663d82
 SCHEMA = 1
 def read_manifest(
-    folder:Path,                # a set's folder
+    folder:str|Path,            # a set's folder
     unfinished:bool=False,      # accept a run that has not ended
 )->dict:
     "The manifest of a folder, checked"
-    f = Path(folder)/'dataset.json'
-    if not f.is_file(): raise DdnbError(f"{folder} is no distilled set: it has no dataset.json")
-    try: m = json.loads(f.read_text(encoding='utf-8'))
-    except ValueError as e: raise DdnbError(f"{f} is not readable JSON ({e}); the set must be made again") from None
+    f = Path(folder).expanduser()/'dataset.json'
+    if not os.path.lexists(f): raise DdnbError(f"{folder} is no distilled set: it has no dataset.json")
+    try: m = json.loads(read_regular(f).decode())
+    except DdnbError: raise
+    except (ValueError, RecursionError) as e:
+        raise DdnbError(f"{f} is not readable JSON ({str(e):.80}); the set must be made again") from None
     if not isinstance(m, dict) or m.get('schema') != SCHEMA: raise DdnbError(f"{f} is not schema {SCHEMA}; another version of ddnb wrote it")
     if m.get('sha256') != _self_sha(m): raise DdnbError(f"{f} was changed after it was written: its checksum does not match")
+    if flaw := _flaw(m): raise DdnbError(f"{f} was not written by ddnb: {flaw}")
     if not (unfinished or m.get('complete')): raise DdnbError(f"{folder} is not finished; run the same command again and it continues")
     return m
 
 # %% ../../nbs/02_sets/02_folder.ipynb #dacf0b51
 _JOB = ('method', 'options', 'seed', 'ipc', 'data', 'generator', 'ancestors')
+def _plain(info): return json.loads(_json({k: info.get(k) for k in _JOB}))
+def job_key(
+    info:dict,      # a manifest, or its head
+)->str:
+    "One short word for a job: the same for all runs of it"
+    return hashlib.sha256(json.dumps(_plain(info), sort_keys=True).encode()).hexdigest()[:16]
+
+# %% ../../nbs/02_sets/02_folder.ipynb #4964ec6f
 def _differs(old, new):
-    old, new = json.loads(_json(old)), json.loads(_json(new))
+    old, new = _plain(old), _plain(new)
     for k in _JOB:
-        a, b = old.get(k), new.get(k)
+        a, b = old[k], new[k]
         if a == b: continue
-        if isinstance(a, dict) and isinstance(b, dict): q = next(q for q in {**a, **b} if a.get(q) != b.get(q)); k, a, b = f'{k} {q}', a.get(q), b.get(q)
+        if isinstance(a, dict) and isinstance(b, dict):
+            q = next(q for q in {**a, **b} if a.get(q) != b.get(q))
+            k, a, b = f'{k} {q}', a.get(q), b.get(q)
         return f'{k} is {a!r:.60} there and {b!r:.60} here'
 
 # %% ../../nbs/02_sets/02_folder.ipynb #1e51de01
@@ -80,20 +111,29 @@ class SetWriter:
         info:dict,                  # manifest of the job: method, options, seed, ipc, data, generator
         classes:list[ClassInfo],    # in label order
     ):
-        self.out, self.info, self.classes, self.folders = Path(out), info, classes, class_folders(classes)
+        self.out, self.info, self.classes, self.folders = open_output(out, folder=True), info, classes, class_folders(classes)
         self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
-        if self.out.exists() and not self.out.is_dir(): raise DdnbError(f"{out} is a file; name a folder")
-        if self.out.exists() and any(self.out.iterdir()): self._resume()
+        self.job, self.sealed, self.mending = job_key(info), True, False
+        if self.out.exists() and (list_files(self.out) or os.path.lexists(self.out/'dataset.json')): self._resume()
 
     def _begin(self):
-        self.parts.mkdir(parents=True, exist_ok=True)
-        if not (self.out/'dataset.json').exists(): self._manifest(dict(schema=SCHEMA, complete=False, **self.info))
+        with writing(self.parts): self.parts.mkdir(parents=True, exist_ok=True)
+        inside(self.out, self.parts)
+        if not (self.out/'dataset.json').exists(): self._manifest(self._head())
 
+    def _head(self): return dict(schema=SCHEMA, complete=False, sealed=self.sealed, **self.info)
     def _manifest(self, m): write_atomic(self.out/'dataset.json', _json(m | dict(sha256=_self_sha(m))))
+    def _lock(self, name): return Lock(self.parts/f'{name}.lock', f'{self.out} ({name})')
+    def _about(self, name): return f'{self.job} {name}'
 
-    def put_codes(self, codes:bytes):
-        "Put the bitstream on disk, before the classes, which are pictures of it"
-        self._begin(); write_atomic(self.out/'codes.ruo', codes); self.codes = codes
+# %% ../../nbs/02_sets/02_folder.ipynb #ce5eee07
+@patch
+def put_codes(self:SetWriter, codes:bytes):
+    "Put the bitstream on disk, before the classes, which are pictures of it"
+    self._begin()
+    entry = write_atomic(self.out/'codes.ruo', codes)
+    write_state(self.parts/'codes.json', {'codes.ruo': entry}, about=self._about('codes'))
+    self.codes = codes
 
 # %% ../../nbs/02_sets/02_folder.ipynb #47db9234
 @patch
@@ -101,21 +141,53 @@ def _resume(self:SetWriter):
     if not (self.out/'dataset.json').exists(): raise DdnbError(f"{self.out} holds other files and no dataset.json; choose another folder")
     m = read_manifest(self.out, unfinished=True)
     if d:=_differs(m, self.info): raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
-    if m['complete']: self._split(m)
-    if (f := self.out/'codes.ruo').is_file() and (not m['complete'] or intact(f, m['files'].get('codes.ruo'))): self.codes = f.read_bytes()
-    for f in sorted(self.parts.glob('*.json')):
-        part = json.loads(f.read_text())
-        if all(intact(self.out/k, e) for k,e in part.items()): self.done[int(f.stem)] = part
+    self.mending = bool(m['complete'])
+    self.sealed = self.mending or bool(m.get('sealed'))
+    if self.mending: self._split(m)
+    self._take_codes(m)
+    found = {c: self._found(c) for c in range(len(self.classes))}
+    self.done = {c: part for c,part in found.items() if part is not None}
+
+# %% ../../nbs/02_sets/02_folder.ipynb #e66b35ed
+@patch
+def _take_codes(self:SetWriter, m):
+    "The bitstream, where one lies there that this job wrote"
+    if not (self.out/'codes.ruo').is_file(): return
+    if self.mending: entry = m['files'].get('codes.ruo')
+    elif self.sealed: entry = self._state('codes').get('codes.ruo')
+    else: self.codes, entry = read_regular(self.out/'codes.ruo'), None
+    if intact(self.out, 'codes.ruo', entry): self.codes = content(self.out, 'codes.ruo', entry)
+@patch
+def _state(self:SetWriter, name):
+    try: return read_state(self.parts/f'{name}.json', self._about(name), self.sealed)
+    except DdnbError: return {}
+
+# %% ../../nbs/02_sets/02_folder.ipynb #008338e5
+@patch
+def _found(self:SetWriter, label):
+    "The files of a class that is done, or None"
+    part = self._state(label)
+    if not isinstance(part, dict) or not all(_entry(e) and within(k) for k,e in part.items()): return None
+    pngs = [(e['label'], e.get('index')) for e in part.values() if 'label' in e]
+    if not pngs or pngs != [(label, i) for i in range(len(pngs))]: return None
+    if {k for k,e in part.items() if 'label' not in e} - {f'.parts/{label}.safetensors'}: return None
+    return part if all(intact(self.out, k, e) for k,e in part.items()) else None
+@patch
+def _closed(self:SetWriter):
+    "Has another process finished this very set meanwhile?"
+    return not self.mending and (self.out/'dataset.json').exists() and bool(read_manifest(self.out, unfinished=True)['complete'])
 
 # %% ../../nbs/02_sets/02_folder.ipynb #d4c163f4
 @patch
 def _split(self:SetWriter, m):
     "Take a finished set apart into classes again"
-    self._begin(); files, names = m['files'], {k: n for k,n in _TENSORS.items() if n in m['files']}
-    if not all(intact(self.out/n, files[n]) for n in names.values()): return
-    tensors = {k: load_file(self.out/n)[k] for k,n in names.items()}
+    self._begin()
+    files, names = m['files'], {k: n for k,n in _TENSORS.items() if n in m['files']}
+    if not all(intact(self.out, n, files[n]) for n in names.values()): return
+    tensors = {k: st_read(content(self.out, n, files[n]))[k] for k,n in names.items()}
     labels = torch.tensor([e['label'] for e in files.values() if 'label' in e])
-    for c in labels.unique().tolist(): self._part(c, {k: e for k,e in files.items() if e.get('label') == c}, {k: t[labels == c] for k,t in tensors.items()})
+    for c in labels.unique().tolist():
+        self._part(c, {k: e for k,e in files.items() if e.get('label') == c}, {k: t[labels == c] for k,t in tensors.items()})
 
 # %% ../../nbs/02_sets/02_folder.ipynb #72b45991
 _TENSORS = dict(latents='latents.safetensors', soft_labels='labels.safetensors', images='images.safetensors')
@@ -127,7 +199,7 @@ def _part(self:SetWriter, label, files, tensors):
     if tensors:
         name = f'.parts/{label}.safetensors'
         files = files | {name: write_atomic(self.out/name, st_bytes({k: t.contiguous() for k,t in tensors.items()}))}
-    write_atomic(self.parts/f'{label}.json', _json(files))
+    write_state(self.parts/f'{label}.json', files, about=self._about(label))
     return files
 
 # %% ../../nbs/02_sets/02_folder.ipynb #4f7929c8
@@ -138,55 +210,103 @@ def put(self:SetWriter,
     latents:Tensor|None=None,       # (n, C, h, w)
     soft_labels:Tensor|None=None,   # (n, classes)
 ):
-    "Put one whole class on disk"
-    folder, tmp, files = self.folders[label], self.out/f'.tmp-{label}', {}
+    "Put one whole class on disk; where another process of the same job did so meanwhile, its files are these"
     self._begin()
-    for f in (tmp, self.out/folder): inside(self.out, f)
-    shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir()
-    for i,img in enumerate(images):
-        name, seed = f'{i:0{max(5, len(str(len(images))))}d}.png', rng(self.info.get('seed') or 0, label, i).initial_seed()
-        files[f'{folder}/{name}'] = dict(label=label, index=i, seed=seed, **write_atomic(tmp/name, png_bytes(to_pil(img))))
-    shutil.rmtree(self.out/folder, ignore_errors=True); tmp.rename(self.out/folder)
-    tensors = dict(latents=latents, soft_labels=soft_labels, images=images if images.is_floating_point() and self.codes is None else None)
-    self.done[label] = self._part(label, files, {k: t.cpu() for k,t in tensors.items() if t is not None})
+    with self._lock(f'class {label}'):
+        found = self._of_manifest(label) if self._closed() else self._found(label)
+        if found is None:
+            files = self._pictures(label, images)
+            floats = images if images.is_floating_point() and self.codes is None else None
+            tensors = dict(latents=latents, soft_labels=soft_labels, images=floats)
+            found = self._part(label, files, {k: t.cpu() for k,t in tensors.items() if t is not None})
+        self.done[label] = found
+
+# %% ../../nbs/02_sets/02_folder.ipynb #f256ef84
+@patch
+def _of_manifest(self:SetWriter, label):
+    return {k: e for k,e in read_manifest(self.out)['files'].items() if e.get('label') == label}
+@patch
+def _pictures(self:SetWriter, label, images):
+    "The pictures of a class: all in a new folder, which then takes the class's name"
+    folder, tmp, files = self.folders[label], self.parts/f'{label}-{secrets.token_hex(8)}', {}
+    inside(self.out, self.out/folder)
+    with writing(self.out/folder):
+        tmp.mkdir()
+        try:
+            for i,img in enumerate(images):
+                name, seed = f'{i:0{max(5, len(str(len(images))))}d}.png', rng(self.info.get('seed') or 0, label, i).initial_seed()
+                entry = write_atomic(tmp/name, png_bytes(to_pil(img)), flush=False)
+                files[f'{folder}/{name}'] = dict(label=label, index=i, seed=seed, **entry)
+            flush_folder(tmp)
+            shutil.rmtree(self.out/folder, ignore_errors=True)
+            tmp.rename(self.out/folder)
+            flush_folder(self.out)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
+    return files
 
 # %% ../../nbs/02_sets/02_folder.ipynb #034dc2f3
 def _versions(): return {p: next((d.version for d in distributions(name=p)), None) for p in ('ddnb', 'torch', 'diffusers')}
+def _payload(files):
+    "Bytes of what a set is: its bitstream, or its floats or pictures and its soft labels"
+    if 'codes.ruo' in files: return files['codes.ruo']['bytes']
+    floats = 'images.safetensors' in files
+    images = sum(e['bytes'] for k,e in files.items() if (k == 'images.safetensors' if floats else 'label' in e))
+    return images + files.get('labels.safetensors', {'bytes': 0})['bytes']
 
 # %% ../../nbs/02_sets/02_folder.ipynb #f44a81eb
 @patch
 def close(self:SetWriter)->DistilledSet:
     "Join the classes, write the manifest, and return the set as read back from disk"
-    if missing:=[c.name for i,c in enumerate(self.classes) if i not in self.done]: raise DdnbError(f"{self.out} lacks the classes {', '.join(missing[:5])}")
+    if missing := [c.name for i,c in enumerate(self.classes) if i not in self.done]:
+        raise DdnbError(f"{self.out} lacks the classes {', '.join(missing[:5])}")
+    self._begin()
+    with self._lock('closing'):
+        if not self._closed(): self._finish()
+        shutil.rmtree(self.parts, ignore_errors=True)
+    return DistilledSet.load(self.out)
+
+# %% ../../nbs/02_sets/02_folder.ipynb #20969d11
+@patch
+def _finish(self:SetWriter):
     pngs = {k: e for i in range(len(self.classes)) for k,e in self.done[i].items() if 'label' in e}
-    files = pngs | self._join()
-    lines = [json.dumps(dict(file_name=k, label=e['label'], class_name=self.classes[e['label']].name), ensure_ascii=False)+'\n' for k,e in pngs.items()]
-    files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', ''.join(lines).encode())
-    m = dict(schema=SCHEMA, complete=True, **self.info) | dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
+    files, lines = pngs | self._join(), []
+    for k,e in pngs.items(): lines.append(dict(file_name=k, label=e['label'], class_name=self.classes[e['label']].name))
+    text = ''.join(json.dumps(line, ensure_ascii=False)+'\n' for line in lines)
+    files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', text.encode())
+    m = dict(schema=SCHEMA, complete=True, **self.info)
+    m |= dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
     m.update(seconds=round(time.time()-self.t0 + m.get('seconds', 0), 1), created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
     if self.codes: files['codes.ruo'] = write_atomic(self.out/'codes.ruo', self.codes)
-    payload = [files['codes.ruo']['bytes']] if self.codes else [e['bytes'] for k,e in files.items() if (k.startswith('images.') if 'images.safetensors' in files else 'label' in e) or k == 'labels.safetensors']
-    m['bits_per_class'] = 8*sum(payload)/len(self.classes)
-    files['contact.png'] = write_atomic(self.out/'contact.png', png_bytes(_read(self.out, m | dict(files=pngs)).contact_sheet()))
-    self._manifest(m); shutil.rmtree(self.parts, ignore_errors=True)
-    return DistilledSet.load(self.out)
+    m['bits_per_class'] = 8*_payload(files)/len(self.classes)
+    sheet = _read(self.out, m | dict(files=pngs)).contact_sheet()
+    files['contact.png'] = write_atomic(self.out/'contact.png', png_bytes(sheet))
+    self._manifest(m)
 
 # %% ../../nbs/02_sets/02_folder.ipynb #12703f02
 @patch
 def _join(self:SetWriter)->dict:
-    parts = [load_file(self.parts/f'{i}.safetensors') if (self.parts/f'{i}.safetensors').exists() else {} for i in range(len(self.classes))]
+    parts = []
+    for i in range(len(self.classes)):
+        name = f'.parts/{i}.safetensors'
+        parts.append(st_read(content(self.out, name, self.done[i][name])) if name in self.done[i] else {})
+    if odd := [i for i,p in enumerate(parts) if set(p) != set(parts[0])]:
+        raise DdnbError(f"{self.out}: class {self.classes[odd[0]].name} has other tensors than the rest; remove {self.parts/f'{odd[0]}.json'} and run the same command again")
     return {name: write_atomic(self.out/name, st_bytes({key: torch.cat([p[key] for p in parts])}))
-            for key,name in _TENSORS.items() if all(key in p for p in parts)}
+            for key,name in _TENSORS.items() if key in parts[0]}
 
-# %% ../../nbs/02_sets/02_folder.ipynb #354b2bc3
+# %% ../../nbs/02_sets/02_folder.ipynb #14dfdb34
 def _read(folder, m):
-    files = m['files']; pngs = {k: e for k,e in files.items() if 'label' in e}
-    t = {key: load_file(folder/name)[key] for key,name in _TENSORS.items() if name in files}
-    codes = (folder/'codes.ruo').read_bytes() if 'codes.ruo' in files else None
+    files = m['files']
+    pngs = {k: e for k,e in files.items() if 'label' in e}
+    t = {key: read_tensor(folder, name, key, files[name]) for key,name in _TENSORS.items() if name in files}
+    codes = content(folder, 'codes.ruo', files['codes.ruo']) if 'codes.ruo' in files else None
     if codes: t |= decode('codes.ruo', codes)
     imgs = t.pop('images', None)
-    if imgs is None: imgs = torch.stack([torch.from_numpy(np.array(Image.open(folder/k).convert('RGB'))) for k in pngs]).permute(0, 3, 1, 2).contiguous()
+    if imgs is None: imgs = read_pictures(folder, pngs)
     labels = torch.tensor([e['label'] for e in pngs.values()])
+    for key,rows in dict(images=imgs, **t).items():
+        if len(rows) != len(labels): raise DdnbError(f"{folder} has {len(labels)} pictures and {len(rows)} {key}")
+    if imgs.ndim != 4 or imgs.shape[1] != 3: raise DdnbError(f"{folder}: its images have the shape {tuple(imgs.shape)}, not (N, 3, H, W)")
     return DistilledSet(imgs, labels, [ClassInfo(**c) for c in m['classes']], info=m, path=folder, codes=codes, **t)
 
 # %% ../../nbs/02_sets/02_folder.ipynb #f4bb6da4
@@ -195,19 +315,22 @@ def load(cls:DistilledSet,
     folder:str|Path,            # a set's folder
 )->DistilledSet:
     "Read a set from its folder"
-    folder = Path(folder); m = read_manifest(folder)
+    folder = Path(folder).expanduser()
+    m = read_manifest(folder)
     try: return _read(folder, m)
-    except (OSError, SafetensorError) as e: raise DdnbError(f"{folder} cannot be read ({e}); `ddnb verify {folder}` says what changed") from None
+    except OSError as e: raise DdnbError(f"{folder} cannot be read ({e}); `ddnb verify {folder}` says what changed") from None
 
 # %% ../../nbs/02_sets/02_folder.ipynb #1808872e
+_MADE = ('schema', 'complete', 'files', 'sha256', 'classes', 'versions', 'created')     # what the writer adds
 @patch
 def save(self:DistilledSet,
     out:str|Path,               # a new folder, or one that holds this very set
 )->DistilledSet:                # the set, as read back
     "Write the set to a folder"
-    w = SetWriter(out, {k: v for k,v in self.info.items() if k not in ('schema','complete','files','sha256','classes','versions','created')}, self.classes)
+    w = SetWriter(out, {k: v for k,v in self.info.items() if k not in _MADE}, self.classes)
     if self.codes: w.put_codes(self.codes)
-    for c in set(range(len(self.classes))) - set(w.done): w.put(c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels)))
+    for c in sorted(set(range(len(self.classes))) - set(w.done)):
+        w.put(c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels)))
     return w.close()
 
 # %% ../../nbs/02_sets/02_folder.ipynb #e524ab65
@@ -215,9 +338,10 @@ def verify_folder(
     folder:str|Path,            # a set's folder
 )->list[str]:                   # what is wrong; empty when all is well
     "Hash every file of a set again and name what is missing, changed or extra"
-    folder = Path(folder); files = read_manifest(folder)['files']
-    bad = [f"{'changed' if (folder/k).is_file() else 'missing'}: {k}" for k,e in files.items() if not intact(folder/k, e)]
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()}
+    folder = Path(folder).expanduser()
+    files = read_manifest(folder)['files']
+    bad = [f"{'changed' if os.path.lexists(folder/k) else 'missing'}: {k}" for k,e in files.items() if not intact(folder, k, e)]
+    there = {p.relative_to(folder).as_posix() for p in list_files(folder)}
     return bad + [f'extra: {k}' for k in sorted(there - set(files) - {'dataset.json'})]
 
 # %% ../../nbs/02_sets/02_folder.ipynb #c0a8f9cf
@@ -236,7 +360,8 @@ class Memory:
     def close(self)->DistilledSet:
         imgs, lats = zip(*(self.done[c] for c in range(len(self.classes))))
         labels = torch.arange(len(imgs)).repeat_interleave(torch.tensor([len(i) for i in imgs]))
-        return DistilledSet(torch.cat(imgs), labels, self.classes, latents=None if lats[0] is None else torch.cat(lats), info=self.info, codes=self.codes)
+        latents = None if lats[0] is None else torch.cat(lats)
+        return DistilledSet(torch.cat(imgs), labels, self.classes, latents=latents, info=self.info, codes=self.codes)
 
 # %% ../../nbs/02_sets/02_folder.ipynb #a08a9e70
 def collector(

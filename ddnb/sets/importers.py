@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from ..contract import job
 from ..core import ClassInfo
 from ..errors import DdnbError, known
 from .distilled import DistilledSet
-from ..data.folders import EXTENSIONS, native_size
-from ..data.images import ImageData, to_tensor, center_crop, read_image
+from ..data.folders import Listing, left_out, list_classes, list_files, native_size
+from ..data.images import ImageData, Split, center_crop, decode_image, to_tensor
 from ..data.names import find_classes, plain_numbers
 from ..data.load import load_data
 from ..errors import DataWarning
@@ -72,13 +71,19 @@ def _match(folders, data, order):
     raise DdnbError(f"the set's class folder {lost[0]!r} fits no class of {data.name} ({len(folders)-len(lost)} of {len(folders)} fit); choose other data (--data)")
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d7e59b18
-def _natural(p): return [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', p.name)]
-def _images_in(folder): return sorted((p for p in folder.rglob('*') if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.')), key=_natural)
-def _folders(path): return {p.name: fs for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith('.') and (fs := _images_in(p))}
+def _natural(p): return [int(t) if t.isdecimal() else t for t in re.split(r'(\d+)', p.name)]
+def _folders(path):
+    "Class folders with images -> their files"
+    listing = Listing()
+    found = {name: sorted(listing.images(path/name), key=_natural) for name in list_classes(path)}
+    left_out(listing, path, False)
+    return {name: files for name,files in found.items() if files}
 def _read_folder(path, data, order, **_):
-    found = _folders(path); at = _match(list(found), data, order)
+    found = _folders(path)
+    at = _match(list(found), data, order)
     files = [(f, at[k]) for k,fs in found.items() if at[k] is not None for f in fs]
-    return dict(images=torch.stack([read_image(f, data.size) for f,_ in files]), labels=torch.tensor([y for _,y in files]))
+    part = Split(torch.tensor([y for _,y in files]), data.size, paths=[f for f,_ in files])
+    return dict(images=part.batch(torch.arange(len(part))), labels=part.labels)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #b3b3346b
 def _scalar(module):
@@ -169,13 +174,14 @@ def _read_pt(path, data, order, fmt, scale, space, factor, index):
 
 # %% ../../nbs/02_sets/06_importers.ipynb #3de558b8
 def _tables(path):
-    files = [path] if path.is_file() else sorted(path.rglob('*.parquet')); pa = open_pyarrow()
+    files = [path] if path.is_file() else [p for p in list_files(path) if p.suffix == '.parquet']; pa = open_pyarrow()
     try: return pa.concat_tables([pa.parquet.read_table(f) for f in files])
     except (pa.ArrowException, OSError) as e: raise DdnbError(f"{files[0]} cannot be read as parquet ({str(e).splitlines()[0]:.80})") from None
 def _picture(v, size, what):
     "An encoded image, bare bytes or a struct of bytes and path"
-    try: return to_tensor(center_crop(Image.open(io.BytesIO(v['bytes'] if isinstance(v, dict) else v)), size))
-    except (OSError, ValueError, TypeError) as e: raise DdnbError(f"{what} cannot be read ({str(e):.60})") from None
+    data = v['bytes'] if isinstance(v, dict) else v
+    if not isinstance(data, (bytes, bytearray)): raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
+    return to_tensor(center_crop(decode_image(bytes(data), what), size))
 
 # %% ../../nbs/02_sets/06_importers.ipynb #d9dcabbf
 def _read_parquet(path, data, order, **_):
@@ -200,7 +206,7 @@ def recognise(
     if not p.exists(): raise DdnbError(f"no folder or file {path}")
     if p.is_dir():
         if (p/'dataset.json').is_file(): return 'ddnb'
-        if any(p.rglob('*.parquet')): return 'parquet'
+        if any(f.suffix == '.parquet' for f in list_files(p)): return 'parquet'
         if any(p.glob('images*.pt')): return 'mtt'
         if _folders(p): return 'folder'
         raise DdnbError(f"{path} holds no class folders with images, no parquet files and no images_*.pt; the formats are {', '.join(FORMATS)}")
@@ -231,7 +237,7 @@ def _own_parquet(path):
     "The passport of a parquet file, if it has one, and data enough to read it"
     meta = (tab := _tables(path)).schema.metadata or {}
     if b'ddnb' not in meta or not len(tab): return None
-    p = json.loads(meta[b'ddnb']); side = min(Image.open(io.BytesIO(tab['image'][0].as_py()['bytes'])).size)
+    p = json.loads(meta[b'ddnb']); side = min(decode_image(tab['image'][0].as_py()['bytes'], f'image 0 of {path.name}').size)
     return p, _read_parquet(path, ImageData('this set', [ClassInfo(*c) for c in p['classes']], side, None), None)
 
 # %% ../../nbs/02_sets/06_importers.ipynb #8e99d16f

@@ -4,16 +4,14 @@
 
 # %% ../../nbs/02_sets/03_resume.ipynb #ae0e8dd9
 from __future__ import annotations
-import io, time
+import os, time
 from pathlib import Path
-import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..core import progress as progress_bar
 from ..errors import DdnbError
-from ..files import write_atomic
-from .folder import SCHEMA, SetWriter
-from ..files import read_checkpoint
+from ..files import Lock, read_state, write_state
+from .folder import SetWriter, job_key, read_manifest
 
 # %% auto #0
 __all__ = ['EVERY', 'Resume']
@@ -23,7 +21,9 @@ def _plain(v):
     if isinstance(v, Tensor): return v.detach().cpu()
     return v.state_dict() if hasattr(v, 'state_dict') else list(v)
 def _fill(v, kept):
-    if isinstance(v, Tensor): v.data.copy_(kept)
+    if isinstance(v, Tensor):
+        if v.shape != kept.shape: raise ValueError('another shape')
+        v.data.copy_(kept)
     elif hasattr(v, 'load_state_dict'): v.load_state_dict(kept)
     else: v[:] = kept
 
@@ -37,9 +37,15 @@ class Resume:
         begin=lambda: None,         # called before something is written: makes the folder
     ): self.folder, self.begin = Path(folder) if folder else None, begin
     def _file(self, name): return self.folder/f'{name}.pt'
-    def _has(self, name): return self.folder is not None and self._file(name).exists()
-    def _write(self, name, d):
-        buf = io.BytesIO(); torch.save(d, buf); self.begin(); write_atomic(self._file(name), buf.getvalue())
+    def _has(self, name): return self.folder is not None and os.path.lexists(self._file(name))
+    def _job(self, name):
+        "What a state is about, and whether all states here have checksums: a manifest beside the folder says it"
+        if not (self.folder.parent/'dataset.json').exists(): return name, False
+        m = read_manifest(self.folder.parent, unfinished=True)
+        return f'{job_key(m)} {name}', bool(m.get('sealed'))
+    def _write(self, name, content):
+        self.begin()
+        write_state(self._file(name), content, about=self._job(name)[0])
 
 # %% ../../nbs/02_sets/03_resume.ipynb #2044a23a
 @patch
@@ -50,22 +56,43 @@ def steps(self:Resume,
     show:bool=True,
     at=None,                    # function: steps done -> may the state be kept here?
 ):                              # yields the numbers of the steps still to do
-    "Steps of a loop, from where an earlier run left off"
-    done = self._read(name, state); last = time.monotonic()
-    for it in progress_bar(range(done, n), name, show):
-        yield it
-        if self.folder is None or time.monotonic()-last < EVERY or (at and not at(it+1)): continue
-        self._write(name, dict(done=it+1, state={k: _plain(v) for k,v in state.items()})); last = time.monotonic()
+    "Steps of a loop, from where an earlier run left off; of two runs at once the second is told who is at work"
+    lock = self._lock(name)
+    try:
+        if self._has(name): _hold(lock)
+        done = self._read(name, n, state)
+        last = time.monotonic()
+        for it in progress_bar(range(done, n), name, show):
+            yield it
+            if self.folder is None or time.monotonic()-last < EVERY or (at and not at(it+1)): continue
+            self.begin()
+            _hold(lock)
+            self._write(name, dict(done=it+1, state={k: _plain(v) for k,v in state.items()}))
+            last = time.monotonic()
+    finally:
+        if lock: lock.free()
+
+# %% ../../nbs/02_sets/03_resume.ipynb #de11abd6
+@patch
+def _lock(self:Resume, name):
+    return Lock(self.folder/f'{name}.lock', f'{self.folder.parent} ({name})') if self.folder else None
+def _hold(lock):
+    "Have the lock, or say who has it; what this very process left open is no other run"
+    try: lock.take(wait=False)
+    except DdnbError:
+        if not lock.mine(): raise
 
 # %% ../../nbs/02_sets/03_resume.ipynb #457839b5
 @patch
-def _read(self:Resume, name, state):
+def _read(self:Resume, name, n, state):
     if not self._has(name): return 0
-    d = read_checkpoint(self._file(name))
+    d = read_state(self._file(name), *self._job(name))
     try:
         for k,v in state.items(): _fill(v, d['state'][k])
-        return d['done']
-    except (KeyError, RuntimeError, ValueError, TypeError): raise DdnbError(f"{self._file(name)} holds another state than this run's; delete it to begin again") from None
+        if type(d['done']) is int and 0 <= d['done'] <= n: return d['done']
+        raise ValueError
+    except Exception:
+        raise DdnbError(f"{self._file(name)} holds another state than this run's; delete it to begin again") from None
 
 # %% ../../nbs/02_sets/03_resume.ipynb #1d74b072
 @patch
@@ -74,7 +101,7 @@ def once(self:Resume,
     make,                   # function without arguments: tensors and plain containers
 ):
     "A stage's result: read if it is there, else made and kept"
-    if self._has(name): return read_checkpoint(self._file(name))
+    if self._has(name): return read_state(self._file(name), *self._job(name))
     made = make()
     if self.folder is not None: self._write(name, made)
     return made
@@ -83,5 +110,6 @@ def once(self:Resume,
 @patch
 def unfinished(self:SetWriter)->Path:
     "Write the manifest of a set that is not complete; the folder for what is needed until it is"
-    self.parts.mkdir(parents=True, exist_ok=True); self._manifest(dict(schema=SCHEMA, complete=False, **self.info))
+    self._begin()
+    if not self._closed(): self._manifest(self._head())
     return self.parts

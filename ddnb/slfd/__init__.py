@@ -12,4 +12,5 @@ from .heads import make_heads, StochasticMatching, drawn_loss
 from .stochastic import Heads, FullHeads, low_rank, full_rank, mc_nll, stochastic_loss
 
 # %% ../../nbs/07_slfd/04_slfd.ipynb #92d11fee
-_all_ = ['distill', 'DEFAULTS', 'slfd_options', 'make_heads', 'StochasticMatching', 'drawn_loss', 'Heads', 'FullHeads', 'low_rank', 'full_rank', 'mc_nll', 'stochastic_loss']
+_all_ = ['distill', 'DEFAULTS', 'slfd_options', 'make_heads', 'StochasticMatching', 'drawn_loss', 'Heads', 'FullHeads',
+         'low_rank', 'full_rank', 'mc_nll', 'stochastic_loss']

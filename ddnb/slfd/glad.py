@@ -5,23 +5,23 @@
 # %% ../../nbs/07_slfd/01_glad.ipynb #212e710d
 from __future__ import annotations
 from pathlib import Path
+from typing import Callable
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set, settled
-from ..matching.trajectories import open_experts, start_gradient
-from ..contract import check_ipc, job, pick_options
+from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
-from ..errors import DdnbError, known
-from ..sets.distilled import DistilledSet
-from ..data.images import ImageData
+from ..data.images import ImageData, resized
 from ..data.load import load_data
-from ..generators.open import load_generator
+from ..errors import DdnbError, known
 from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
 from ..generators.gan.train import mean_styles, small_stylegan
+from ..generators.open import load_generator
 from ..matching.losses import distribution_matching, gradient_matching, to_net
+from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set, settled
+from ..matching.trajectories import HOW, open_experts, start_gradient
+from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
-from ..matching.trajectories import HOW
 
 # %% auto #0
 __all__ = ['INITS', 'MATCHINGS', 'DEFAULTS', 'BY_LOSS', 'DIGITS', 'open_gan', 'start_latents', 'render', 'decode', 'pull_back',
@@ -29,24 +29,30 @@ __all__ = ['INITS', 'MATCHINGS', 'DEFAULTS', 'BY_LOSS', 'DIGITS', 'open_gan', 's
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #bc0086a9
 def _named(name, data, device):
-    if name is None: name = 'digits_stylegan' if data.name == 'digits' else None
-    if name is None: raise DdnbError(f"no StyleGAN belongs to {data.name}; name one (--generator): a folder that convert_stylegan or train_small_stylegan wrote, or stylegan_random for an untrained one")
+    "The StyleGAN of a name, or the data's own"
+    if name is None and data.name == 'digits': name = 'digits_stylegan'
+    if name is None:
+        raise DdnbError(f"no StyleGAN belongs to {data.name}; name one (--generator): a folder that convert_stylegan "
+                        "or train_small_stylegan wrote, or stylegan_random for an untrained one")
     if name != 'stylegan_random': return load_generator(name, device)
-    return small_stylegan(len(data.classes), max(32, 1 << (data.size-1).bit_length())).to(get_device(device))
+    size = max(32, 1 << (data.size-1).bit_length())
+    return small_stylegan(len(data.classes), size).to(get_device(device))
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #933b0a58
 def open_gan(
     data:str|Path|ImageData,                    # a name, a folder, or the data
     generator:str|Path|StyleGANXL|None=None,    # a generator, a name, a folder; None: the data's own
-    device:str|torch.device|None=None,
+    device:str|torch.device|None=None,          # None: the best there is
     dtype:torch.dtype|None=None,                # float32, whatever is asked for: the latents are optimised in it
 )->tuple[ImageData,StyleGANXL]:
     "Data and StyleGAN, loaded; data given by name is loaded at the generator's size"
     opened = data if isinstance(data, ImageData) else load_data(data)
     gen = _named(generator, opened, device)
-    if not callable(getattr(gen, 'from_f', None)): raise DdnbError(f"{gen.id} has no feature map to distil into; choose a StyleGAN, e.g. digits_stylegan or stylegan_random")
+    if not callable(getattr(gen, 'from_f', None)):
+        raise DdnbError(f"{gen.id} has no feature map to distil into; choose a StyleGAN, e.g. digits_stylegan or "
+                        "stylegan_random")
     if isinstance(data, ImageData) or opened.size == gen.size: return opened, gen
-    return load_data(data, size=gen.size), gen
+    return resized(opened, gen.size) or load_data(data, size=gen.size), gen
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #0cc0e719
 INITS = ('random', 'average')
@@ -55,16 +61,19 @@ INITS = ('random', 'average')
 def start_latents(
     gen:StyleGANXL,
     gen_labels:Tensor,      # (C,) the generator's label of every class
-    ipc:int,
+    ipc:int,                # images per class
     layer:int,              # n, where the generator is cut
-    seed:int=0,
+    seed:int=0,             # of the styles
     init:str='random',      # or "average"
 )->tuple[Tensor,Tensor]:    # styles (C*ipc, num_ws, w_dim) and features (C*ipc, c, h, w), class after class
     "Latents to begin with (GLaD, section 3.2)"
-    if known(init, INITS, 'init') == 'average' and ipc > 1: raise DdnbError(f"init='average' would make all {ipc} images of a class the same; use ipc=1 or init='random'")
+    if known(init, INITS, 'init') == 'average' and ipc > 1:
+        raise DdnbError(f"init='average' would make all {ipc} images of a class the same; use ipc=1 or init='random'")
     items = [(c, i) for c in range(len(gen_labels)) for i in range(ipc)]
-    w = draw_styles(gen, items, gen_labels, seed) if init == 'random' else mean_styles(gen, gen_labels)[:,None].repeat(1, gen.num_ws, 1)
-    with torch.no_grad(): return w, gen.to_f(w, layer).nan_to_num(posinf=5, neginf=-5).clamp(-10, 10)
+    if init == 'random': w = draw_styles(gen, items, gen_labels, seed)
+    else: w = mean_styles(gen, gen_labels)[:,None].repeat(1, gen.num_ws, 1)
+    with torch.no_grad(): f = gen.to_f(w, layer).nan_to_num(posinf=5, neginf=-5)
+    return w, f.clamp(-10, 10)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #af78e080
 def render(
@@ -79,15 +88,21 @@ def render(
 # %% ../../nbs/07_slfd/01_glad.ipynb #2d5c5ffc
 @torch.no_grad()
 def decode(
-    gen:StyleGANXL, w:Tensor, f:Tensor, layer:int, stats:tuple,
+    gen:StyleGANXL,
+    w:Tensor, f:Tensor,     # styles and features
+    layer:int,              # n
+    stats:tuple,            # mean and standard deviation of each channel
     chunk:int=10,           # images at a time
 )->Tensor:                  # (N, 3, size, size) normalised
-    "The first pass: pictures without a graph"
+    "The first pass: pictures without a graph (GLaD, section 3.4)"
     return torch.cat([render(gen, a, b, layer, stats) for a,b in zip(w.split(chunk), f.split(chunk))])
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #bed6f7f8
 def pull_back(
-    gen:StyleGANXL, w:Tensor, f:Tensor, layer:int, stats:tuple,
+    gen:StyleGANXL,
+    w:Tensor, f:Tensor,     # styles and features
+    layer:int,              # n
+    stats:tuple,            # mean and standard deviation of each channel
     grad:Tensor,            # (N, 3, size, size) of the loss, with respect to the pictures
     chunk:int=10,           # images at a time
 )->tuple[Tensor,Tensor]:    # of the loss, with respect to w and f
@@ -103,11 +118,11 @@ MATCHINGS = ('dc', 'dm', 'mtt')
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #3cc4fbc6
 class Matching:
-    "A matching loss, with what it needs"
+    "A matching loss, with what it needs (GLaD, section 3.1)"
     def __init__(self,
-        data:ImageData,
+        data:ImageData,     # the real images
         o:dict,             # all options
-        seed:int,
+        seed:int,           # of networks and batches
         device:torch.device|None=None,
         experts=None,       # for MTT
     ):
@@ -115,11 +130,19 @@ class Matching:
         if o['matching'] != 'mtt': return
         self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device, o.get('at_once'))
         self.groups = [dict(params=[self.lr], lr=o['lr_lr'])]
-    def state(self)->dict: "What it learns, for `Resume`"; return dict(lr=self.lr) if self.o['matching'] == 'mtt' else {}
+
+    def state(self)->dict:
+        "What it learns, for `Resume`"
+        return dict(lr=self.lr) if self.o['matching'] == 'mtt' else {}
     def before(self, w:Tensor, it:int): "Called with the styles before a step"
-    def syn_loss(self, classes:Tensor, it:int)->dict: "Loss of the synthetic side, as `class_gradients` and `unroll` take it"; return {}
-    def more(self, net, syn:Tensor, classes:Tensor, it:int)->Tensor|float: "What is added to DM's distances"; return 0.
+    def syn_loss(self, classes:Tensor, it:int)->dict:
+        "Loss of the synthetic side, as `class_gradients` and `unroll` take it"
+        return {}
+    def more(self, net, syn:Tensor, classes:Tensor, it:int)->Tensor|float:
+        "What is added to DM's distances"
+        return 0.
     def after(self):
+        "Called after a step; a learned step size stays positive"
         if self.o['matching'] == 'mtt': self.lr.clamp_(min=1e-3)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #1d74ebb4
@@ -131,34 +154,46 @@ def step(self:Matching,
     "Add a matching loss's gradient to `x.grad`"
     if self.o['matching'] == 'mtt': return self._mtt(x, it)
     net = fresh_net(self.data, self.o, self.seed, 'net', it, device=x.device)
-    gm = lambda a, b, cs: gradient_matching(net, a, b, cs, **self.syn_loss(cs, it))
-    dm = lambda a, b, cs: distribution_matching(net, a, b) + self.more(net, a, cs, it)
-    return matched_step(gm if self.o['matching'] == 'dc' else dm, x, self.data, rng(self.seed, 'step', it), self.o['batch_real'], self.o['families'])
+    def dc(syn, real, cs): return gradient_matching(net, syn, real, cs, **self.syn_loss(cs, it))
+    def dm(syn, real, cs): return distribution_matching(net, syn, real) + self.more(net, syn, cs, it)
+    loss, o = dc if self.o['matching'] == 'dc' else dm, self.o
+    return matched_step(loss, x, self.data, rng(self.seed, 'step', it), o['batch_real'], o['families'])
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #923d8268
 @patch
 def _mtt(self:Matching, x, it):
-    labels, kw = torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1]), self.syn_loss(torch.arange(len(x)), it)
+    "The same with trajectories"
+    classes, pictures = torch.arange(len(x)), x.detach().flatten(0, 1)
+    labels, kw = classes.to(x.device).repeat_interleave(x.shape[1]), self.syn_loss(classes, it)
     extra = tuple(e.flatten(0, 1) for e in kw.pop('extra', ()))
-    loss, gx, self.lr.grad, *ge = start_gradient(self.experts, self.net, x.detach().flatten(0, 1), labels, self.lr, self.o, self.seed, it, **kw, extra=extra)
-    if ge: torch.autograd.backward(extra, ge)
+    loss, gx, self.lr.grad, *g_extra = start_gradient(self.experts, self.net, pictures, labels, self.lr, self.o,
+                                                      self.seed, it, **kw, extra=extra)
+    if g_extra: torch.autograd.backward(extra, g_extra)
     x.grad = gx.view_as(x)
     return loss.item()
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #79649c85
-COMPAT = (.4377, .4438, .4728), (.229, .224, .225)     # mean and deviation, as GLaD's code has them for generated pictures
-_mtt = dict(syn_steps=20, expert_epochs=3, max_start_epoch=5, lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, how='unrolled')
+COMPAT = (.4377, .4438, .4728), (.229, .224, .225)     # mean and deviation of generated pictures in GLaD's code
+_mtt_row = dict(syn_steps=20, expert_epochs=3, max_start_epoch=5, lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100,
+                how='unrolled')
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #f9ac4fc8
 DEFAULTS = dict(
-    default=dict(iterations=1000, batch_real=256, width=128, init='random', batch_size=10, classes='match', families='color_crop_cutout_flip_scale_rotate', glad_compat_mean=False),
+    default=dict(iterations=1000, batch_real=256, width=128, init='random', batch_size=10, classes='match',
+                 families='color_crop_cutout_flip_scale_rotate', glad_compat_mean=False),
     digits=dict(iterations=60, batch_real=16, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #11762e04
-BY_LOSS = dict(dc=dict(layer=16, lr_w=1e-3, lr_f=1.), dm=dict(layer=20, lr_w=.01, lr_f=10.), mtt=dict(layer=12, lr_w=10., lr_f=1e4, **_mtt))
+BY_LOSS = dict(
+    dc=dict(layer=16, lr_w=1e-3, lr_f=1.),
+    dm=dict(layer=20, lr_w=.01, lr_f=10.),
+    mtt=dict(layer=12, lr_w=10., lr_f=1e4, **_mtt_row))
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #799cb6ce
-DIGITS = dict(dc=dict(lr_w=.1, lr_f=10.), dm=dict(lr_w=.1, lr_f=10.), mtt=dict(lr_w=1., lr_f=100., syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_init=.005, experts=2))
+DIGITS = dict(
+    dc=dict(lr_w=.1, lr_f=10.),
+    dm=dict(lr_w=.1, lr_f=10.),
+    mtt=dict(lr_w=1., lr_f=100., syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_init=.005, experts=2))
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #b0e72425
 def glad_options(
@@ -167,69 +202,96 @@ def glad_options(
     matching:str,           # "dc", "dm" or "mtt"
     given:dict,             # the caller's, None where left open
     table:dict=DEFAULTS,    # rows "default" and "digits"
-)->dict:
+)->dict:                    # every option with its value
     "All options of a run"
     row = BY_LOSS[known(matching, MATCHINGS, 'matching loss')] | (dict(layer=2) if gen.size < 128 else {})
-    given = {k: v for k,v in given.items() if k in row or k in table['default'] or k == 'arch'}
-    o = dict(matching=matching, arch=default_arch(data)) | pick_options(dict(default=table['default'] | row, digits=table['digits'] | DIGITS[matching]), data.name, **given)
-    known(o['init'], INITS, 'init'); known(o['classes'], ('match', 'first'), 'way to match classes'); known(o.get('how', HOW[0]), HOW, 'gradient')
-    if not isinstance(o['batch_size'], int) or o['batch_size'] < 1: raise DdnbError(f"batch_size must be a whole number of at least 1, not {o['batch_size']}")
+    rows = dict(default=table['default'] | row, digits=table['digits'] | DIGITS[matching])
+    given = {k: v for k,v in given.items() if k in rows['default'] or k == 'arch'}
+    o = dict(matching=matching, arch=default_arch(data)) | pick_options(rows, data.name, **given)
+    known(o['init'], INITS, 'init')
+    known(o['classes'], ('match', 'first'), 'way to match classes')
+    known(o.get('how', HOW[0]), HOW, 'gradient')
+    if not isinstance(o['batch_size'], int) or o['batch_size'] < 1:
+        raise DdnbError(f"batch_size must be a whole number of at least 1, not {o['batch_size']}")
     return o
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #fc7b9ca4
 def optimise_latents(
     gen:StyleGANXL,
     w:Tensor, f:Tensor,             # latents to begin with, class after class
-    matching:Matching,
+    matching:Matching,              # the loss
     progress:bool=True,
     keep:Resume=Resume(),           # where the state goes
 )->tuple[Tensor,Tensor,list[float]]:# latents at the end, the loss of every iteration
     "Styles and features under a matching loss (GLaD, algorithm 1)"
-    o, losses = matching.o, []
+    o, losses, classes = matching.o, [], len(matching.data.classes)
     stats = COMPAT if o['glad_compat_mean'] else matching.data.stats
-    w, f = w.clone().requires_grad_(), f.clone().requires_grad_(); latents = (w, f, o['layer'], stats)
-    opt = torch.optim.SGD([dict(params=[w], lr=o['lr_w']), dict(params=[f], lr=o['lr_f']), *matching.groups], lr=0., momentum=.5)
-    for it in keep.steps(o['iterations'], dict(w=w, f=f, opt=opt, losses=losses) | matching.state(), 'latents', progress):
-        opt.zero_grad(); matching.before(w, it)
-        x = decode(gen, *latents, o['batch_size']).unflatten(0, (len(matching.data.classes), -1)).requires_grad_()
+    w, f = w.clone().requires_grad_(), f.clone().requires_grad_()
+    latents = w, f, o['layer'], stats
+    groups = [dict(params=[w], lr=o['lr_w']), dict(params=[f], lr=o['lr_f']), *matching.groups]
+    opt = torch.optim.SGD(groups, lr=0., momentum=.5)
+    state = dict(w=w, f=f, opt=opt, losses=losses) | matching.state()
+    for it in keep.steps(o['iterations'], state, 'latents', progress):
+        opt.zero_grad()
+        matching.before(w, it)
+        x = decode(gen, *latents, o['batch_size']).unflatten(0, (classes, -1)).requires_grad_()
         losses.append(matching.step(x, it))
         gw, f.grad = pull_back(gen, *latents, x.grad.flatten(0, 1), o['batch_size'])
         w.grad = gw if w.grad is None else w.grad + gw
-        if not (gw.isfinite().all() and f.grad.isfinite().all()): raise DdnbError(f"the latents diverged at iteration {it}; lower lr_w (now {o['lr_w']:g}) or lr_f ({o['lr_f']:g})")
-        opt.step(); matching.after()
+        if not (gw.isfinite().all() and f.grad.isfinite().all()):
+            raise DdnbError(f"the latents diverged at iteration {it}; lower lr_w (now {o['lr_w']:g}) or "
+                            f"lr_f ({o['lr_f']:g})")
+        opt.step()
+        matching.after()
     return w.detach(), f.detach(), losses
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #18fd0197
 def _gen_labels(gen, data, o):
+    "The generator's label of every class of the data"
     if o['classes'] == 'match': return gen.labels_of(data)
-    if len(data.classes) > gen.num_classes: raise DdnbError(f"{gen.id} knows {gen.num_classes} classes, fewer than the {len(data.classes)} of {data.name}")
+    if len(data.classes) > gen.num_classes:
+        raise DdnbError(f"{gen.id} knows {gen.num_classes} classes, fewer than the {len(data.classes)} of {data.name}")
     return torch.arange(len(data.classes))
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #7ccbeb54
 def latent_set(
-    method:str, data:ImageData, gen:StyleGANXL, ipc:int, seed:int, o:dict, out, progress:bool, device,
-    make,                       # function: data, options, seed, device, experts -> the `Matching` of the method
-    expert_folder=None,
+    method:str,                 # its name, for the manifest
+    data:ImageData,
+    gen:StyleGANXL,
+    ipc:int,                    # images per class
+    seed:int,                   # of styles, networks and batches
+    o:dict,                     # all options
+    out:str|Path|None,          # a folder, new or of the same run
+    progress:bool,
+    device:str|torch.device|None,
+    make:Callable,              # function: data, options, seed, device, experts -> the `Matching` of the method
+    expert_folder:str|Path|None=None,   # mtt: experts of make_experts
 )->DistilledSet:
     "Run a method on latents and collect its set"
     check_ipc(ipc, data)
-    if data.size != gen.size: raise DdnbError(f"{gen.id} makes images of {gen.size} pixels and {data.name} is loaded at {data.size}; load it with size={gen.size} (--size)")
-    gen_labels, gen, device = _gen_labels(gen, data, o), gen.to(get_device(device)), get_device(device)
+    if data.size != gen.size:
+        raise DdnbError(f"{gen.id} makes images of {gen.size} pixels and {data.name} is loaded at {data.size}; "
+                        f"load it with size={gen.size} (--size)")
+    device, mtt = get_device(device), o['matching'] == 'mtt'
+    gen_labels, gen = _gen_labels(gen, data, o), gen.to(device)
     o = settled(o, data, out, device)
-    info = job(method, data, ipc, seed, o | (dict(expert_folder=str(expert_folder)) if expert_folder else {}), gen.describe())
+    named = o | (dict(expert_folder=str(expert_folder)) if expert_folder else {})
     def optimise(keep):
-        experts = open_experts(data, None, o, expert_folder, seed, device, progress) if o['matching'] == 'mtt' else None
-        m = make(data, o | (dict(experts=len(experts)) if experts else {}), seed, device, experts)
-        w, f, _ = optimise_latents(gen, *start_latents(gen, gen_labels, ipc, o['layer'], seed, o['init']), m, progress, keep)
-        return decode(gen, w, f, o['layer'], data.stats, o['batch_size']).unflatten(0, (len(data.classes), ipc)), dict(syn_lr=m.lr.item()) if experts else {}
-    return pixel_set(info, data, optimise, out)
+        experts = open_experts(data, None, o, expert_folder, seed, device, progress) if mtt else None
+        matching = make(data, o | (dict(experts=len(experts)) if experts else {}), seed, device, experts)
+        start = start_latents(gen, gen_labels, ipc, o['layer'], seed, o['init'])
+        w, f, _ = optimise_latents(gen, *start, matching, progress, keep)
+        images = decode(gen, w, f, o['layer'], data.stats, o['batch_size']).unflatten(0, (len(data.classes), ipc))
+        return images, dict(syn_lr=matching.lr.item()) if experts else {}
+    return pixel_set(job(method, data, ipc, seed, named, gen.describe()), data, optimise, out)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #a7d68da2
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, its name or folder; "stylegan_random": untrained; None: the data's own
+    generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, name or folder; "stylegan_random"; None: the data's own
     ipc:int=1,                          # images per class
-    seed:int=0,
+    seed:int=0,                         # of styles, networks and batches
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     matching:str='dc',                  # "dc", "dm" or "mtt"
@@ -259,4 +321,5 @@ def distill(
     "Latents of a GAN under a matching loss (GLaD)"
     given = {k: v for k,v in locals().items() if k not in ('data', 'generator', 'matching')}
     data, gen = open_gan(data, generator, device)
-    return latent_set('glad', data, gen, ipc, seed, glad_options(data, gen, matching, given), out, progress, device, Matching, expert_folder)
+    o = glad_options(data, gen, matching, given)
+    return latent_set('glad', data, gen, ipc, seed, o, out, progress, device, Matching, expert_folder)

@@ -4,12 +4,14 @@
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #d32ede10
 from __future__ import annotations
+from collections.abc import Callable
 from dataclasses import fields
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.func import functional_call
 from ..core import rng
+from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..generators.gan.stylegan_xl import StyleGANXL
 from ..matching.losses import weights_of
@@ -17,7 +19,7 @@ from .glad import Matching
 from .stochastic import FullRankNormal, LowRankNormal, FullHeads, Heads, mc_nll, normals
 
 # %% auto #0
-__all__ = ['COVARIANCES', 'make_heads', 'rows', 'leaves', 'drawn_loss', 'StochasticMatching']
+__all__ = ['COVARIANCES', 'make_heads', 'rows', 'leaves', 'DrawnLoss', 'drawn_loss', 'StochasticMatching']
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #cfee8b6d
 COVARIANCES = ('low_rank', 'full')
@@ -26,7 +28,7 @@ COVARIANCES = ('low_rank', 'full')
 def make_heads(
     gen:StyleGANXL,
     num_classes:int,                # of the data
-    seed:int=0,
+    seed:int=0,                     # of the initial weights
     covariance:str='low_rank',      # or "full"
     rank:int=10,                    # R, of the low-rank form
 )->nn.Module:
@@ -38,9 +40,9 @@ def make_heads(
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #52cea96d
 def rows(
-    dist,                   # a distribution of `ddnb.slfd.stochastic`
+    dist:LowRankNormal|FullRankNormal,
     idx:Tensor,             # (b,) images
-):
+)->LowRankNormal|FullRankNormal:
     "The distribution of some of the images"
     return type(dist)(*(getattr(dist, t.name)[idx.to(dist.mean.device)] for t in fields(dist)))
 
@@ -52,45 +54,76 @@ def leaves(
     return type(dist)(*(getattr(dist, t.name).detach().requires_grad_() for t in fields(dist)))
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #b5d9a04c
+class DrawnLoss:
+    "The stochastic loss as matching losses take it (SLFD, eq. 4 to 6)"
+    def __init__(self, reduction:str='per_block'): self.reduction = reduction
+    def __call__(self,
+        logits:Tensor,          # (b, C) f(I)
+        y:Tensor,               # (b,) labels
+        deviations:Tensor,      # (b, M, N, C) draws minus their mean
+    )->Tensor:                  # scalar
+        return mc_nll(deviations.transpose(0, 1) + logits[:,None], y, self.reduction).mean()
 def drawn_loss(
     reduction:str='per_block',  # or "joint"
-):                              # function: logits (b, C), labels (b,), deviations (b, M, N, C) -> scalar
-    "The stochastic loss as matching losses take it (SLFD, eq. 4 to 6)"
-    return lambda logits, y, dev: mc_nll(dev.transpose(0, 1) + logits[:,None], y, reduction).mean()
+)->DrawnLoss:                   # function: logits (b, C), labels (b,), deviations (b, M, N, C) -> scalar
+    "The stochastic loss with a reduction, as matching losses take it (SLFD, eq. 4 to 6)"
+    return DrawnLoss(reduction)
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #bcae911a
 class StochasticMatching(Matching):
-    "A matching loss whose synthetic side has the stochastic loss"
-    def __init__(self, data, o, seed, device=None, experts=None, heads=None):
+    "A matching loss whose synthetic side has the stochastic loss (SLFD, section 3.3)"
+    def __init__(self,
+        data:ImageData,                     # the real images
+        o:dict,                             # all options
+        seed:int,                           # of networks, batches and draws
+        device:torch.device|None=None,
+        experts=None,                       # for MTT
+        heads:nn.Module|None=None,          # from `make_heads`
+    ):
         super().__init__(data, o, seed, device, experts)
         self.heads = heads.to(device or 'cpu').requires_grad_(not o['freeze_heads'])
         if not o['freeze_heads']: self.groups = [*self.groups, dict(params=list(heads.parameters()), lr=o['lr_heads'])]
-    def state(self)->dict: return super().state() | dict(heads=self.heads)
+
+    def state(self)->dict:
+        "What it learns, for `Resume`"
+        return super().state() | dict(heads=self.heads)
     def before(self, w:Tensor, it:int):
-        self.graph = self.heads(w.detach() if self.o['detach_heads'] else w); self.dist = leaves(self.graph)
+        "The distribution of every image's logits, and its leaves"
+        self.graph = self.heads(w.detach() if self.o['detach_heads'] else w)
+        self.dist = leaves(self.graph)
     def step(self, x:Tensor, it:int)->float:
+        "The matching loss's gradient, to the pictures and through the heads"
         loss = super().step(x, it)
-        pairs = [(a, b.grad) for a,b in ((getattr(self.graph, t.name), getattr(self.dist, t.name)) for t in fields(self.dist)) if b.grad is not None and a.requires_grad]
+        both = [(getattr(self.graph, t.name), getattr(self.dist, t.name)) for t in fields(self.dist)]
+        pairs = [(made, leaf.grad) for made,leaf in both if leaf.grad is not None and made.requires_grad]
         if pairs: torch.autograd.backward(*zip(*pairs))
         return loss
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #72943cc8
 @patch
-def deviations(self:StochasticMatching, classes, it):
-    "(classes, ipc, M, N, C) draws of an iteration, minus their mean"
-    ipc = len(self.dist.mean)//len(self.data.classes); o = self.o
+def deviations(self:StochasticMatching,
+    classes:Tensor,         # (b,) labels
+    it:int,                 # number of the iteration
+)->Tensor:                  # (b, ipc, M, N, C)
+    "Draws of an iteration, minus their mean"
+    ipc, o = len(self.dist.mean)//len(self.data.classes), self.o
     part = rows(self.dist, (classes[:,None]*ipc + torch.arange(ipc)).flatten())
     eps = normals(part, o['draws'], rng(self.seed, 'draws', it, int(classes[0])), not o['independent'])
     return part.deviation(eps).transpose(0, 1).unflatten(0, (len(classes), ipc))
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #c9b2d2b5
 @patch
-def syn_loss(self:StochasticMatching, classes, it): return dict(loss=drawn_loss(self.o['reduction']), extra=(self.deviations(classes, it),))
+def syn_loss(self:StochasticMatching, classes:Tensor, it:int)->dict:
+    "The stochastic loss in the place of cross entropy (DC, MTT)"
+    return dict(loss=drawn_loss(self.o['reduction']), extra=(self.deviations(classes, it),))
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #9294dd52
 @patch
-def more(self:StochasticMatching, net, syn, classes, it):
+def more(self:StochasticMatching, net:nn.Module, syn:Tensor, classes:Tensor, it:int)->Tensor|float:
+    "The stochastic loss beside DM's distances, weighted by α"
     if not self.o['alpha']: return 0.
     logits = functional_call(net, weights_of(net), (syn.flatten(0, 1),)).unflatten(0, syn.shape[:2])
-    loss = drawn_loss(self.o['reduction'])
-    return self.o['alpha']*torch.stack([loss(l, torch.full((len(l),), int(c), device=l.device), d) for l,c,d in zip(logits, classes, self.deviations(classes, it))])
+    loss, found = drawn_loss(self.o['reduction']), []
+    for own,label,spread in zip(logits, classes, self.deviations(classes, it)):
+        found.append(loss(own, torch.full((len(own),), int(label), device=own.device), spread))
+    return self.o['alpha']*torch.stack(found)

@@ -6,10 +6,11 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
-from ..errors import DdnbError, known
-from ..sets.distilled import DistilledSet
+from ..contract import checked, Text
 from ..data.images import ImageData
+from ..errors import DdnbError, known
 from ..generators.gan.stylegan_xl import StyleGANXL
+from ..sets.distilled import DistilledSet
 from .glad import glad_options, latent_set, open_gan
 from .heads import COVARIANCES, StochasticMatching, make_heads
 from .stochastic import REDUCTIONS
@@ -18,15 +19,22 @@ from .stochastic import REDUCTIONS
 __all__ = ['DEFAULTS', 'slfd_options', 'distill']
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #0e69c2a7
-DEFAULTS = dict(default=dict(draws=20, independent=False, covariance='low_rank', rank=10, reduction='per_block', lr_heads=1e-3, freeze_heads=False, detach_heads=False, alpha=1.))
+DEFAULTS = dict(default=dict(
+    draws=20, independent=False, covariance='low_rank', rank=10, reduction='per_block', lr_heads=1e-3,
+    freeze_heads=False, detach_heads=False, alpha=1.))
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #f80920a9
 def _own(given):
     "The heads' options, checked"
-    own = DEFAULTS['default'] | {k: v for k,v in given.items() if k in DEFAULTS['default'] and v is not None}
-    known(own['covariance'], COVARIANCES, 'covariance'); known(own['reduction'], REDUCTIONS, 'reduction')
-    if not isinstance(own['rank'], int) or own['rank'] < 0: raise DdnbError(f"rank must be a whole number of at least 0, not {own['rank']}")
-    if own['draws'] < 1 or own['draws'] > 1 and own['draws'] % 2 and not own['independent']: raise DdnbError(f"draws must be at least 1, and even where they come in pairs, not {own['draws']}; or say independent=True")
+    row = DEFAULTS['default']
+    own = row | {k: v for k,v in given.items() if k in row and v is not None}
+    known(own['covariance'], COVARIANCES, 'covariance')
+    known(own['reduction'], REDUCTIONS, 'reduction')
+    rank, draws = own['rank'], own['draws']
+    if not isinstance(rank, int) or rank < 0: raise DdnbError(f"rank must be a whole number of at least 0, not {rank}")
+    if draws < 1 or draws > 1 and draws % 2 and not own['independent']:
+        raise DdnbError(f"draws must be at least 1, and even where they come in pairs, not {draws}; "
+                        "or say independent=True")
     return own
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #203e7335
@@ -40,16 +48,20 @@ def slfd_options(
     return glad_options(data, gen, matching, given) | _own(given)
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #75c848cf
-def _with_heads(gen):
-    def make(data, o, seed, *a): return StochasticMatching(data, o, seed, *a, heads=make_heads(gen, len(data.classes), seed, o['covariance'], o['rank']))
-    return make
+class _WithHeads:
+    "For `latent_set`: a matching loss with fresh heads"
+    def __init__(self, gen): self.gen = gen
+    def __call__(self, data, o, seed, *rest):
+        heads = make_heads(self.gen, len(data.classes), seed, o['covariance'], o['rank'])
+        return StochasticMatching(data, o, seed, *rest, heads=heads)
 
 # %% ../../nbs/07_slfd/03_joint.ipynb #a7993c7b
+@checked(init=Text(('random', 'average')))
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, its name or folder; "stylegan_random": untrained; None: the data's own
+    generator:str|Path|StyleGANXL|None=None,    # a StyleGAN, name or folder; "stylegan_random"; None: the data's own
     ipc:int=1,                          # images per class
-    seed:int=0,
+    seed:int=0,                         # of styles, networks, heads and draws
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     matching:str='dc',                  # "dc", "dm" or "mtt"
@@ -71,7 +83,13 @@ def distill(
     batch_size:int|None=None,           # images decoded at a time
     families:str|None=None,             # of the augmentation, e.g. "crop_scale_rotate"
     classes:str|None=None,              # "match" the generator's classes, or take its "first"
-    syn_steps:int|None=None, expert_epochs:int|None=None, max_start_epoch:int|None=None, lr_lr:float|None=None, lr_init:float|None=None, batch_syn:int|None=None, experts:int|None=None,
+    syn_steps:int|None=None,            # mtt: N, steps of the student
+    expert_epochs:int|None=None,        # mtt: M, epochs of the expert that they should be worth
+    max_start_epoch:int|None=None,      # mtt: starts lie before this epoch
+    lr_lr:float|None=None,              # mtt: of the step size
+    lr_init:float|None=None,            # mtt: α, the step size to begin with
+    batch_syn:int|None=None,            # mtt: synthetic images of a student's step
+    experts:int|None=None,              # mtt: how many
     expert_folder:str|Path|None=None,   # mtt: experts of make_experts; None: train them, and keep them in the cache
     how:str|None=None,                  # mtt: "unrolled", or GLaD's "constant_memory"
     arch:str|None=None,                 # network; None: the ConvNet for the image size
@@ -80,5 +98,6 @@ def distill(
 )->DistilledSet:
     "Latents of a GAN under a matching loss with a learned distribution of logits (SLFD)"
     given = {k: v for k,v in locals().items() if k not in ('data', 'generator', 'matching')}
-    data, gen = open_gan(data, generator, device); o = slfd_options(data, gen, matching, given)
-    return latent_set('slfd', data, gen, ipc, seed, o, out, progress, device, _with_heads(gen), expert_folder)
+    data, gen = open_gan(data, generator, device)
+    o = slfd_options(data, gen, matching, given)
+    return latent_set('slfd', data, gen, ipc, seed, o, out, progress, device, _WithHeads(gen), expert_folder)

@@ -17,64 +17,74 @@ __all__ = ['EPS', 'CAP', 'REDUCTIONS', 'LowRankNormal', 'low_rank', 'log_prob', 
            'Heads', 'FullHeads', 'mc_nll', 'normals', 'stochastic_loss']
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #b04b044e
-EPS, CAP = 2e-5, 20.
 @dataclass
 class LowRankNormal:
-    "A normal over the logits of every style block, for a batch of images"
+    "A normal over the logits of every style block, for a batch of images (SLFD, eq. 3)"
     mean:Tensor             # (B, N, C) N style blocks, C classes
     diag:Tensor             # (B, N, C) variances
     factor:Tensor           # (B, N, C, R) P
 
-    def noise_shape(self, m:int)->tuple: return m, len(self.mean), self.factor.shape[-1] + self.mean[0].numel()
+    def noise_shape(self, m:int)->tuple:
+        "Shape of the standard normals for `m` draws"
+        return m, len(self.mean), self.factor.shape[-1] + self.mean[0].numel()
+
     def deviation(self, eps:Tensor)->Tensor:
         "What standard normals, (M, B, R + N*C), become: (M, B, N, C) of mean 0"
-        e1, e2 = eps.split([self.factor.shape[-1], self.mean[0].numel()], -1)
-        return torch.einsum('bncr,mbr->mbnc', self.factor, e1) + self.diag.sqrt()*e2.view(len(eps), *self.mean.shape)
+        along, own = eps.split([self.factor.shape[-1], self.mean[0].numel()], -1)
+        spread = torch.einsum('bncr,mbr->mbnc', self.factor, along)
+        return spread + self.diag.sqrt()*own.view(len(eps), *self.mean.shape)
+
+    def as_torch(self)->LowRankMultivariateNormal:
+        "The same as a distribution of torch, in double precision"
+        mean, diag, factor = self.mean.flatten(1), self.diag.flatten(1), self.factor.flatten(1, 2)
+        return LowRankMultivariateNormal(mean.double(), factor.double(), diag.double(), validate_args=False)
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #6c52db38
+EPS, CAP = 2e-5, 20.        # added to every variance; largest logarithm of one
 def low_rank(
     mean:Tensor,            # (B, N, C)
     log_diag:Tensor,        # (B, N, C) logarithm of the diagonal
     factor:Tensor,          # (B, N, C*R), or (B, N, C, R)
 )->LowRankNormal:
     "Three head outputs as a distribution (SLFD, eq. 3)"
-    if mean.shape != log_diag.shape or factor.flatten(2).shape[-1] % mean.shape[-1]: raise DdnbError(f"mean {tuple(mean.shape)}, log_diag {tuple(log_diag.shape)} and factor {tuple(factor.shape)} do not fit together")
-    return LowRankNormal(mean.float(), log_diag.float().clamp(max=CAP).exp() + EPS, factor.float().reshape(*mean.shape, factor.flatten(2).shape[-1]//mean.shape[-1]))
-
-# %% ../../nbs/07_slfd/00_stochastic.ipynb #56725160
-def _flat(self): return self.mean.double().flatten(1), self.diag.double().flatten(1), self.factor.double().flatten(1, 2)
-def _torch_low_rank(self):
-    mean, diag, factor = _flat(self)
-    return LowRankMultivariateNormal(mean, factor, diag, validate_args=False)
+    classes, columns = mean.shape[-1], factor.flatten(2).shape[-1]
+    if mean.shape != log_diag.shape or columns % classes:
+        raise DdnbError(f"mean {tuple(mean.shape)}, log_diag {tuple(log_diag.shape)} and "
+                        f"factor {tuple(factor.shape)} do not fit together")
+    diag = log_diag.float().clamp(max=CAP).exp() + EPS
+    return LowRankNormal(mean.float(), diag, factor.float().reshape(*mean.shape, columns//classes))
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #7437a53d
 def log_prob(
-    dist,                   # a distribution of this page
+    dist:LowRankNormal|FullRankNormal,
     value:Tensor,           # (B, N, C) logits
 )->Tensor:                  # (B,) float64
     "Log density of logits"
     return dist.as_torch().log_prob(value.double().flatten(1))
 def covariance(
-    dist,                   # a distribution of this page
+    dist:LowRankNormal|FullRankNormal,
 )->Tensor:                  # (B, N*C, N*C) float64, blocks before classes
     "The whole covariance, for small cases"
     return dist.as_torch().covariance_matrix
 
-# %% ../../nbs/07_slfd/00_stochastic.ipynb #e48dad36
-LowRankNormal.as_torch = _torch_low_rank
-
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #2268fc3f
 @dataclass
 class FullRankNormal:
-    "A normal with a full covariance over the logits of all style blocks"
+    "A normal with a full covariance over the logits of all style blocks (SLFD, section 4.5)"
     mean:Tensor             # (B, N, C)
     tril:Tensor             # (B, N*C, N*C) L, lower triangular
 
-    def noise_shape(self, m:int)->tuple: return m, len(self.mean), self.mean[0].numel()
+    def noise_shape(self, m:int)->tuple:
+        "Shape of the standard normals for `m` draws"
+        return m, len(self.mean), self.mean[0].numel()
+
     def deviation(self, eps:Tensor)->Tensor:
         "What standard normals, (M, B, N*C), become: (M, B, N, C) of mean 0"
         return torch.einsum('bij,mbj->mbi', self.tril, eps).view(len(eps), *self.mean.shape)
-    def as_torch(self): return MultivariateNormal(self.mean.double().flatten(1), scale_tril=self.tril.double(), validate_args=False)
+
+    def as_torch(self)->MultivariateNormal:
+        "The same as a distribution of torch, in double precision"
+        return MultivariateNormal(self.mean.double().flatten(1), scale_tril=self.tril.double(), validate_args=False)
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #24ec5024
 def full_rank(
@@ -82,32 +92,50 @@ def full_rank(
     factor:Tensor,          # (B, N, C*N*C) what a head says: the rows of one block's classes
 )->FullRankNormal:
     "Two head outputs as a distribution of full rank (SLFD, section 4.5)"
-    k = mean[0].numel(); raw = factor.float().reshape(len(mean), k, k)
-    return FullRankNormal(mean.float(), raw.tril(-1) + torch.diag_embed(F.softplus(raw.diagonal(dim1=1, dim2=2)) + math.sqrt(EPS)))
+    k = mean[0].numel()
+    raw = factor.float().reshape(len(mean), k, k)
+    diagonal = F.softplus(raw.diagonal(dim1=1, dim2=2)) + math.sqrt(EPS)
+    return FullRankNormal(mean.float(), raw.tril(-1) + torch.diag_embed(diagonal))
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #9f7fd95e
+def _start(layer, bias, g):
+    "Small weights and a bias to begin with"
+    with torch.no_grad():
+        layer.weight.normal_(0, 0.01/math.sqrt(layer.in_features), generator=g)
+        layer.bias.fill_(bias)
+    return layer
+
+# %% ../../nbs/07_slfd/00_stochastic.ipynb #a12210a8
 class Heads(nn.Module):
     "From style codes to a normal over logits: mean, diagonal and factor (SLFD, section 3.2)"
     def __init__(self,
-        num_classes:int,
+        num_classes:int,        # C
         g:Generator,            # of the initial weights
         dim:int=512,            # of a style block
         rank:int=10,            # R
     ):
         super().__init__()
-        self.mean, self.log_diag, self.factor = (nn.utils.skip_init(nn.Linear, dim, n) for n in (num_classes, num_classes, num_classes*rank))
-        with torch.no_grad():
-            for layer,bias in ((self.mean, 0.), (self.log_diag, -3.), (self.factor, 0.)): layer.weight.normal_(0, 0.01/math.sqrt(dim), generator=g); layer.bias.fill_(bias)
+        self.mean, self.log_diag, self.factor = (
+            _start(nn.utils.skip_init(nn.Linear, dim, n), bias, g)
+            for n,bias in ((num_classes, 0.), (num_classes, -3.), (num_classes*rank, 0.)))
 
     def forward(self, w:Tensor)->LowRankNormal: return low_rank(self.mean(w), self.log_diag(w), self.factor(w))
+
+# %% ../../nbs/07_slfd/00_stochastic.ipynb #fb0e18eb
 class FullHeads(nn.Module):
-    "From style codes to a normal of full rank; begins near the spread of `Heads`"
-    def __init__(self, num_classes:int, g:Generator, blocks:int, dim:int=512):
+    "From style codes to a normal of full rank; begins near the spread of `Heads` (SLFD, section 4.5)"
+    def __init__(self,
+        num_classes:int,        # C
+        g:Generator,            # of the initial weights
+        blocks:int,             # N
+        dim:int=512,            # of a style block
+    ):
         super().__init__()
-        self.mean, self.factor = (nn.utils.skip_init(nn.Linear, dim, n) for n in (num_classes, num_classes*blocks*num_classes))
-        with torch.no_grad():
-            for layer in (self.mean, self.factor): layer.weight.normal_(0, 0.01/math.sqrt(dim), generator=g); layer.bias.zero_()
-        self.register_buffer('shift', math.log(math.expm1(math.exp(-1.5)))*torch.eye(blocks*num_classes).view(blocks, -1), persistent=False)
+        outputs = num_classes, num_classes*blocks*num_classes
+        self.mean, self.factor = (_start(nn.utils.skip_init(nn.Linear, dim, n), 0., g) for n in outputs)
+        shift = math.log(math.expm1(math.exp(-1.5)))*torch.eye(blocks*num_classes).view(blocks, -1)
+        self.register_buffer('shift', shift, persistent=False)
+
     def forward(self, w:Tensor)->FullRankNormal: return full_rank(self.mean(w), self.factor(w) + self.shift)
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #d5b2cd46
@@ -119,25 +147,28 @@ def mc_nll(
 )->Tensor:                      # (B,)
     "Negative logarithm of the label's likelihood, averaged over draws (SLFD, eq. 4 and 6 put right)"
     y = (y[:,None] if y.dim() == 1 else y).expand(logits.shape[1:3])
-    lp = logits.log_softmax(-1).gather(-1, y.expand(len(logits), -1, -1)[...,None])[...,0]
+    own = y.expand(len(logits), -1, -1)[...,None]
+    lp = logits.log_softmax(-1).gather(-1, own)[...,0]
     if known(reduction, REDUCTIONS, 'reduction') == 'joint': lp = lp.sum(2, keepdim=True)
     return (math.log(len(logits)) - lp.logsumexp(0)).mean(1)
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #e99abea4
 def normals(
-    dist,                       # a distribution of this page
+    dist:LowRankNormal|FullRankNormal,
     m:int,                      # M, draws
     g:Generator,                # source of randomness
     antithetic:bool=True,       # the second half mirrors the first
 )->Tensor:                      # standard normals for `deviation`
     "Noise for `m` draws, drawn on the CPU"
-    if m < 1 or antithetic and m > 1 and m % 2: raise DdnbError(f"the number of draws must be at least 1, and even where they come in pairs, not {m}")
-    half = torch.randn(dist.noise_shape(m//2 if antithetic and m > 1 else m), generator=g)
-    return (torch.cat([half, -half]) if antithetic and m > 1 else half).to(dist.mean.device)
+    if m < 1 or antithetic and m > 1 and m % 2:
+        raise DdnbError(f"the number of draws must be at least 1, and even where they come in pairs, not {m}")
+    pairs = antithetic and m > 1
+    eps = torch.randn(dist.noise_shape(m//2 if pairs else m), generator=g)
+    return (torch.cat([eps, -eps]) if pairs else eps).to(dist.mean.device)
 
 # %% ../../nbs/07_slfd/00_stochastic.ipynb #5c7eb8ee
 def stochastic_loss(
-    dist,                       # the predicted distribution
+    dist:LowRankNormal|FullRankNormal,  # the predicted distribution
     logits:Tensor,              # (B, C) f(I), the classifier's logits of the synthetic images
     y:Tensor,                   # (B,) labels
     eps:Tensor,                 # noise, from `normals`

@@ -9,11 +9,10 @@ from pathlib import Path
 import json
 import torch
 from diffusers import DiTTransformer2DModel
-from safetensors.torch import load_file, save as st_bytes
 from torch import Tensor, nn
 from ...core import progress as progress_bar, rng
 from ...errors import DdnbError, known
-from ...files import write_atomic
+from ...files import read_state, write_state
 from ...data.images import ImageData, describe
 from .latent import LatentDiffusion
 from .schedule import Schedule, q_sample
@@ -111,11 +110,11 @@ class _Checkpoint:
     def read(self, params, opt):
         "Restore, and say how many steps are done"
         if not self.at or not (self.at/'finetune.json').exists(): return 0
-        m = json.loads((self.at/'finetune.json').read_text())
+        m = read_state(self.at/'finetune.json')
         if off := [k for k in self.job if m['job'].get(k) != self.job[k]]:
             raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and "
                             f"{self.job[off[0]]!r:.60} here")
-        saved = load_file(self.at/f"step-{m['step']}.safetensors")
+        saved = read_state(self.at/f"step-{m['step']}.safetensors", json.dumps(self.job))
         for n,p in params.items():
             p.data.copy_(saved[f'p/{n}'])
             opt.state[p] = dict(step=torch.tensor(float(m['step'])), exp_avg=saved[f'm/{n}'].to(p.device),
@@ -130,8 +129,8 @@ class _Checkpoint:
             state |= {f'p/{n}': p.data, f'm/{n}': moments['exp_avg'], f'v/{n}': moments['exp_avg_sq']}
         state = {k: v.detach().cpu().contiguous() for k,v in state.items()}
         self.at.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.at/f'step-{step}.safetensors', st_bytes(state))
-        write_atomic(self.at/'finetune.json', json.dumps(dict(step=step, job=self.job), indent=1).encode())
+        write_state(self.at/f'step-{step}.safetensors', state, about=json.dumps(self.job))
+        write_state(self.at/'finetune.json', dict(step=step, job=self.job))
         for f in self.at.glob('step-*.safetensors'):
             if f.name != f'step-{step}.safetensors': f.unlink()
 
@@ -164,8 +163,8 @@ def _processes(gen, precision, batch_size):
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #30b271e7
 def _tuned(gen, net, name):
     "A generator like `gen` with another network"
-    return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names, gen.licence,
-                           gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
+    return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names,
+                           gen.licence, gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #783b423e
 def finetune(
@@ -189,8 +188,9 @@ def finetune(
     own = deepcopy(gen.net).float().to(acc.device)
     chosen = trainable(own, params)
     opt = torch.optim.AdamW(chosen.values(), lr, weight_decay=0)
-    checkpoint = _Checkpoint(out, dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size,
-                                       lr=lr, drop=drop, seed=seed))
+    job = dict(data=describe(data), generator=gen.describe(), params=params, batch_size=batch_size, lr=lr, drop=drop,
+               seed=seed)
+    checkpoint = _Checkpoint(out, job)
     done = checkpoint.read(chosen, opt)
     net, wrapped = acc.prepare(own, opt)
     net.eval()

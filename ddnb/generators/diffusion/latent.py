@@ -47,14 +47,16 @@ def dit_to_diffusers(
     return out
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #d0a901d7
-_RENAMED = {'attn1.to_out.0': 'attn.proj', 'ff.net.0.proj': 'mlp.fc1', 'ff.net.2': 'mlp.fc2', 'norm1.linear': 'adaLN_modulation.1'}
+_RENAMED = {'attn1.to_out.0': 'attn.proj', 'ff.net.0.proj': 'mlp.fc1', 'ff.net.2': 'mlp.fc2',
+            'norm1.linear': 'adaLN_modulation.1'}
 
 def _block_keys(sd, block):
     "The tensors of one block, with copies of the two embedders that all blocks share"
     new, old = f'transformer_blocks.{block}.', f'blocks.{block}.'
     shared, out = f'{new}norm1.emb.', {}
     for p in ('weight', 'bias'):
-        for part,tensor in zip('qkv', sd[f'{old}attn.qkv.{p}'].chunk(3)): out[f'{new}attn1.to_{part}.{p}'] = tensor.clone()
+        thirds = sd[f'{old}attn.qkv.{p}'].chunk(3)
+        for part,tensor in zip('qkv', thirds): out[f'{new}attn1.to_{part}.{p}'] = tensor.clone()
         for theirs,original in _RENAMED.items(): out[f'{new}{theirs}.{p}'] = sd[f'{old}{original}.{p}']
         for k in (1, 2): out[f'{shared}timestep_embedder.linear_{k}.{p}'] = sd[f't_embedder.mlp.{2*k-2}.{p}'].clone()
     out[f'{shared}class_embedder.embedding_table.weight'] = sd['y_embedder.embedding_table.weight'].clone()
@@ -113,8 +115,8 @@ def describe(self:LatentGenerator)->dict:
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #7aa3dfa8
 @patch
 def __repr__(self:LatentGenerator)->str:
-    return (f"{type(self).__name__}({self.id}: {self.num_classes} classes, {self.size} px, latents {self.latent_shape}, "
-            f"{self.device})")
+    classes = f'{self.num_classes} classes, {self.size} px'
+    return f"{type(self).__name__}({self.id}: {classes}, latents {self.latent_shape}, {self.device})"
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #cfc73a16
 @patch
@@ -234,7 +236,8 @@ def _check(id, vae, c, class_names):
         raise DdnbError(f"{id}: the transformer gives {c.out_channels} channels for {z} latent ones; "
                         f"noise alone has {z}, noise and variance {2*z}")
     if class_names and len(class_names) > c.num_embeds_ada_norm:
-        raise DdnbError(f"{id}: id2label names {len(class_names)} classes and the transformer knows {c.num_embeds_ada_norm}")
+        raise DdnbError(f"{id}: id2label names {len(class_names)} classes and the transformer knows "
+                        f"{c.num_embeds_ada_norm}")
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #1f73a68b
 @patch
@@ -242,7 +245,7 @@ def predict(self:LatentDiffusion,
     x:Tensor,                   # (N, C, h, w) noised latents
     t:int|Tensor,               # training timestep, one or (N,)
     labels:Tensor,              # (N,) the generator's labels; `null` for none
-)->tuple[Tensor,Tensor|None]:   # noise and learned-range variance, float32; the variance is None where it is not learned
+)->tuple[Tensor,Tensor|None]:   # noise and learned-range variance (None where it is not learned), float32
     "Predicted noise and variance"
     t = torch.as_tensor(t, device=self.device).expand(len(x))
     out = self.net(x.to(self.dtype), timestep=t, class_labels=labels.to(self.device)).sample.float()

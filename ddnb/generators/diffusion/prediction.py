@@ -70,20 +70,23 @@ NoiseProcess = namedtuple('NoiseProcess', 'betas prediction options')
 NoiseProcess.__doc__ = "Betas (T,) float64, what the network predicts, and options for schedulers of diffusers"
 
 # %% ../../../nbs/03_generators/diffusion/01_prediction.ipynb #c2079210
-_SAME_PROCESS = ('DDIM', 'DDPM', 'PNDM', 'LMSDiscrete', 'EulerDiscrete', 'EulerAncestralDiscrete', 'HeunDiscrete', 'DPMSolverMultistep', 'DPMSolverSinglestep',
-                 'KDPM2Discrete', 'KDPM2AncestralDiscrete', 'DEISMultistep', 'UniPCMultistep', 'DPMSolverSDE', 'SASolver', 'DDIMParallel', 'DDPMParallel', 'LCM', 'TCD',
-                 'DDIMInverse', 'DPMSolverMultistepInverse')
+_SAME_PROCESS = ('DDIM', 'DDIMParallel', 'DDIMInverse', 'DDPM', 'DDPMParallel', 'PNDM', 'LMSDiscrete', 'EulerDiscrete',
+                 'EulerAncestralDiscrete', 'HeunDiscrete', 'KDPM2Discrete', 'KDPM2AncestralDiscrete', 'DEISMultistep',
+                 'UniPCMultistep', 'DPMSolverMultistep', 'DPMSolverMultistepInverse', 'DPMSolverSinglestep',
+                 'DPMSolverSDE', 'SASolver', 'LCM', 'TCD')
 _OPTIONS = 'timestep_spacing', 'steps_offset', 'set_alpha_to_one'
 
 # %% ../../../nbs/03_generators/diffusion/01_prediction.ipynb #8ff7c3d9
 def _refuse_other_processes(config, where):
     name, prediction = config.get('_class_name') or 'DDIMScheduler', config.get('prediction_type') or 'epsilon'
     if 'Flow' in str(name) or 'flow' in str(prediction) or config.get('use_flow_sigmas'):
-        raise DdnbError(f"{where}: {name} with prediction_type {prediction!r} belongs to a flow-matching model, whose straight paths are no diffusion process with betas; "
-                        "choose a model trained on noise: epsilon, v_prediction or sample")
+        raise DdnbError(f"{where}: {name} with prediction_type {prediction!r} belongs to a flow-matching model, whose "
+                        f"straight paths are no diffusion process with betas; known: {', '.join(PREDICTIONS)}")
     if str(name).removesuffix('Scheduler') not in _SAME_PROCESS:
-        raise DdnbError(f"{where}: {name} is a scheduler of another kind of process; DDIM, DDPM, PNDM, Euler, DPM-Solver and their kin are known")
-    if prediction not in PREDICTIONS: raise DdnbError(f"{where}: prediction_type {prediction!r} is unknown; known: {', '.join(PREDICTIONS)}")
+        raise DdnbError(f"{where}: {name} is a scheduler of another kind of process; "
+                        "DDIM, DDPM, PNDM, Euler, DPM-Solver and their kin are known")
+    if prediction not in PREDICTIONS:
+        raise DdnbError(f"{where}: prediction_type {prediction!r} is unknown; known: {', '.join(PREDICTIONS)}")
 
 # %% ../../../nbs/03_generators/diffusion/01_prediction.ipynb #9c571324
 def _betas(config):
@@ -95,7 +98,8 @@ def _betas(config):
     if betas.dim() != 1 or len(betas) < 2: raise DdnbError(f"the betas are no list of numbers: {str(given):.60}")
     if config.get('trained_betas') is not None and 'num_train_timesteps' in config and len(betas) != T:
         raise DdnbError(f"there are {len(betas)} trained_betas for {T} training timesteps")
-    if not (betas.isfinite().all() and (betas > 0).all() and (betas < 1).all()): raise DdnbError("betas must lie between 0 and 1")
+    if not (betas.isfinite().all() and (betas > 0).all() and (betas < 1).all()):
+        raise DdnbError("betas must lie between 0 and 1")
     return zero_terminal_snr(betas) if config.get('rescale_betas_zero_snr') else betas
 
 # %% ../../../nbs/03_generators/diffusion/01_prediction.ipynb #cf3b4122
@@ -110,7 +114,8 @@ def process_of(
     except (DdnbError, TypeError, ValueError, RuntimeError) as e: raise DdnbError(f"{where}: {e}") from None
     prediction = config.get('prediction_type') or 'epsilon'
     if prediction == 'epsilon' and config.get('rescale_betas_zero_snr'):
-        raise DdnbError(f"{where}: rescale_betas_zero_snr leaves no signal at the last step, about which a network that predicts epsilon says nothing; it needs v_prediction or sample")
+        raise DdnbError(f"{where}: rescale_betas_zero_snr leaves no signal at the last step, about which a network "
+                        "that predicts epsilon says nothing; it needs v_prediction or sample")
     return NoiseProcess(betas, prediction, {k: config[k] for k in _OPTIONS if k in config})
 
 # %% ../../../nbs/03_generators/diffusion/01_prediction.ipynb #29e13df7
@@ -130,7 +135,8 @@ def write_process(
 ):
     "Write a scheduler's configuration"
     betas, folder = process.betas, Path(folder)/"scheduler"
-    config = dict(_class_name='DDIMScheduler', num_train_timesteps=len(betas), **_named(betas), clip_sample=False, set_alpha_to_one=True) | process.options
+    config = dict(_class_name='DDIMScheduler', num_train_timesteps=len(betas), **_named(betas), clip_sample=False,
+                  set_alpha_to_one=True) | process.options
     if process.prediction != 'epsilon': config['prediction_type'] = process.prediction
     folder.mkdir(parents=True, exist_ok=True)
     (folder/"scheduler_config.json").write_text(json.dumps(config, indent=1))
@@ -140,5 +146,6 @@ def _named(betas):
     "`beta_schedule` and its ends, or the betas themselves"
     ends = dict(beta_start=betas[0].item(), beta_end=betas[-1].item())
     for name,make in (('linear', linear_betas), ('scaled_linear', scaled_linear_betas)):
-        if torch.allclose(make(len(betas), *ends.values()), betas, rtol=1e-12, atol=0): return dict(beta_schedule=name, **ends)
+        same = torch.allclose(make(len(betas), *ends.values()), betas, rtol=1e-12, atol=0)
+        if same: return dict(beta_schedule=name, **ends)
     return dict(trained_betas=betas.tolist())

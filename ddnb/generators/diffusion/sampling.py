@@ -11,6 +11,7 @@ from torch import Tensor
 from ...core import progress as progress_bar, rng
 from ...errors import DdnbError
 from ..base import DiffusionGenerator
+from ..model_files import first_line
 from ...core import fixed_batches
 from .schedule import Reverse, Schedule, ddim_step, ddpm_step, kept_timesteps, p_mean_variance
 
@@ -99,7 +100,8 @@ def image_noise(
     return noise
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #f41538a2
-_AS_DDIM = dict(timestep_spacing='leading', steps_offset=0, set_alpha_to_one=True, clip_sample=False, skip_prk_steps=True)
+_AS_DDIM = dict(timestep_spacing='leading', steps_offset=0, set_alpha_to_one=True, clip_sample=False,
+                skip_prk_steps=True)
 
 def _scheduler(gen, name, num_steps):
     "A scheduler of diffusers with the generator's betas, or one line about what was asked for"
@@ -114,7 +116,7 @@ def _scheduler(gen, name, num_steps):
     try:
         scheduler = cls(**{k: v for k,v in want.items() if k in takes})
         scheduler.set_timesteps(num_steps)
-    except (ValueError, TypeError, NotImplementedError) as e: raise DdnbError(f"{name}: {str(e).splitlines()[0]}") from None
+    except (ValueError, TypeError, NotImplementedError) as e: raise DdnbError(f"{name}: {first_line(e)}") from None
     return scheduler
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #27797f14

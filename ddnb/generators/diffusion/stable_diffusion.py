@@ -71,8 +71,8 @@ def _check(id, vae, net, text):
         raise DdnbError(f"{id}: the autoencoder has {z} latent channels and the U-Net takes {c.in_channels} and gives "
                         f"{c.out_channels}; an inpainting model is no text-to-image model")
     if more := [k for k in ('addition_embed_type', 'class_embed_type', 'encoder_hid_dim_type') if c.get(k)]:
-        raise DdnbError(f"{id}: the U-Net wants more than a prompt ({more[0]} {c[more[0]]!r}), as SDXL's and Kandinsky's do; "
-                        "Stable Diffusion 1 and 2 can be opened")
+        raise DdnbError(f"{id}: the U-Net wants more than a prompt ({more[0]} {c[more[0]]!r}), as SDXL's and "
+                        "Kandinsky's do; Stable Diffusion 1 and 2 can be opened")
     if e != c.cross_attention_dim:
         raise DdnbError(f"{id}: the text encoder gives {e} numbers a token and the U-Net attends to "
                         f"{c.cross_attention_dim}; they are not of one model")
@@ -100,7 +100,8 @@ def _read(self:StableDiffusion, prompts):
     most = min(self.tokenizer.model_max_length, self.text.config.max_position_embeddings)
     for p in prompts:
         n = len(self.tokenizer(p).input_ids)
-        if n > most: raise DdnbError(f"the prompt {p!r:.80} has {n} tokens and the text encoder reads {most}; shorten it")
+        if n > most:
+            raise DdnbError(f"the prompt {p!r:.80} has {n} tokens and the text encoder reads {most}; shorten it")
     ids = self.tokenizer(prompts, padding='max_length', max_length=most, truncation=True, return_tensors='pt').input_ids
     return torch.cat([self.text(i[None].to(self.device))[0].float().cpu() for i in ids])
 

@@ -30,8 +30,10 @@ def seeded(seed, build):
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #78c13c78
 def small_vae(seed:int=0, size:int=32)->AutoencoderKL:
     "A KL autoencoder for RGB: 4 latent channels at a quarter of the size, 0.23 million parameters"
-    return seeded(seed, lambda: AutoencoderKL(down_block_types=('DownEncoderBlock2D',)*3, up_block_types=('UpDecoderBlock2D',)*3, block_out_channels=(16,32,32),
-        layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=size, mid_block_add_attention=False))
+    options = dict(down_block_types=('DownEncoderBlock2D',)*3, up_block_types=('UpDecoderBlock2D',)*3,
+                   block_out_channels=(16,32,32), layers_per_block=1, latent_channels=4, norm_num_groups=8,
+                   sample_size=size, mid_block_add_attention=False)
+    return seeded(seed, lambda: AutoencoderKL(**options))
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #266f05eb
 def small_dit(
@@ -40,10 +42,12 @@ def small_dit(
     size:int=32,                # side of the images, a multiple of 16
 )->DiTTransformer2DModel:       # 8 output channels: noise and variance
     "A DiT for latents of 4 channels in 16 tokens: 6 blocks of width 128, 2.1 million parameters"
-    net = seeded(seed, lambda: DiTTransformer2DModel(num_attention_heads=4, attention_head_dim=32, in_channels=4, out_channels=8, num_layers=6, sample_size=size//4,
-        patch_size=size//16, num_embeds_ada_norm=num_classes, norm_eps=1e-6))
-    for lin in [b.norm1.linear for b in net.transformer_blocks] + [net.proj_out_1, net.proj_out_2]:
-        nn.init.zeros_(lin.weight); nn.init.zeros_(lin.bias)
+    options = dict(num_attention_heads=4, attention_head_dim=32, in_channels=4, out_channels=8, num_layers=6,
+                   sample_size=size//4, patch_size=size//16, num_embeds_ada_norm=num_classes, norm_eps=1e-6)
+    net = seeded(seed, lambda: DiTTransformer2DModel(**options))
+    for layer in [b.norm1.linear for b in net.transformer_blocks] + [net.proj_out_1, net.proj_out_2]:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
     return exact_dit(net)
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #ae07a1b4
@@ -57,10 +61,23 @@ def random_batches(n, steps, batch_size, g):
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #6393597d
 def make_optimizer(net, lr, steps, warmup=50):
+    "AdamW, and the schedule of its learning rate"
+    def factor(k): return min((k+1)/warmup, 0.5*(1+math.cos(math.pi*k/steps)))
     opt = torch.optim.AdamW(net.parameters(), lr, weight_decay=0)
-    return opt, torch.optim.lr_scheduler.LambdaLR(opt, lambda k: min((k+1)/warmup, 0.5*(1+math.cos(math.pi*k/steps))))
+    return opt, torch.optim.lr_scheduler.LambdaLR(opt, factor)
+
+# %% ../../../nbs/03_generators/diffusion/04_train.ipynb #4286728f
 def train_step(loss, opt, sched):
-    opt.zero_grad(); loss.backward(); opt.step(); sched.step()
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+    sched.step()
+
+# %% ../../../nbs/03_generators/diffusion/04_train.ipynb #6cce9be7
+def average_weights(average, net, k, decay):
+    "Move averaged weights toward the network's after step `k`; early steps count more"
+    own, target = ([p.data for p in n.parameters()] for n in (average, net))
+    torch._foreach_lerp_(own, target, 1-min(decay, (1+k)/(10+k)))
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #3658ae73
 def train_vae(
@@ -73,12 +90,13 @@ def train_vae(
     seed:int=0,
 )->list[float]:             # squared error of every step
     "Train an autoencoder; sets its scaling factor"
-    g = rng(seed, 'vae'); opt, sched = make_optimizer(vae, lr, steps); errors = []
+    g, (opt, sched), errors = rng(seed, 'vae'), make_optimizer(vae, lr, steps), []
     for idx in progress(list(random_batches(len(x), steps, batch_size, g)), 'autoencoder'):
         q = vae.encode(x[idx]).latent_dist
         z = q.mean + q.std*torch.randn(q.mean.shape, generator=g)
         mse = F.mse_loss(vae.decode(z).sample, x[idx])
-        train_step(mse + kl*q.kl().mean()/z[0].numel(), opt, sched); errors.append(mse.item())
+        train_step(mse + kl*q.kl().mean()/z[0].numel(), opt, sched)
+        errors.append(mse.item())
     vae.register_to_config(scaling_factor=round(1/posterior(vae, x)[0].std().item(), 4))
     return errors
 
@@ -124,8 +142,9 @@ def train_dit(
         x = q_sample(s, x0, i, noise)
         out = net(x, timestep=i, class_labels=drop_labels(labels[idx], null, drop, g)).sample
         loss = hybrid_loss(s, out, x0, x, i, noise).mean()
-        train_step(loss, opt, sched); losses.append(loss.item())
-        torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in net.parameters()], 1-min(decay, (1+k)/(10+k)))
+        train_step(loss, opt, sched)
+        losses.append(loss.item())
+        average_weights(ema, net, k, decay)
     return ema, losses
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #845b43d3
@@ -140,13 +159,16 @@ def train_small(
 )->LatentDiffusion:
     "Train a small generator from nothing and save it (under 30 minutes on 2 cores)"
     data = load_data(data, size=32) if isinstance(data, str) else data
-    if data.size % 16: raise DdnbError(f'{data.name} has images of {data.size} pixels; a small generator needs a multiple of 16: load_data(..., size=32)')
+    if data.size % 16:
+        raise DdnbError(f'{data.name} has images of {data.size} pixels; a small generator needs a multiple of 16: '
+                        'load_data(..., size=32)')
     vae, dit, k = small_vae(seed, data.size), small_dit(len(data.classes), seed, data.size), 1+flip
     x = data.train.batch(torch.arange(len(data.train))).float()/127.5-1
     if flip: x = torch.cat([x, x.flip(-1)])
     train_vae(vae, x, vae_steps, seed=seed)
     mean, std = (t*vae.config.scaling_factor for t in posterior(vae, x))
     ema, _ = train_dit(dit, mean, std, data.train.labels.repeat(k), dit_steps, seed=seed)
-    gen = LatentDiffusion(vae, ema, linear_betas(), class_names=[c.name for c in data.classes], licence=licence, device='cpu')
+    names = [c.name for c in data.classes]
+    gen = LatentDiffusion(vae, ema, linear_betas(), class_names=names, licence=licence, device='cpu')
     gen.save(out)
     return gen

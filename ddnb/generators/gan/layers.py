@@ -9,7 +9,6 @@ from collections import namedtuple
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from scipy.signal import firwin
 from torch import Tensor, nn
 
 # %% auto #0
@@ -18,7 +17,8 @@ __all__ = ['Band', 'LayerSpec', 'bands', 'resampling', 'layer_specs', 'filtered_
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #6601985f
 Band = namedtuple('Band', 'cutoff stop rate half_width size channels')
-Band.__doc__ = "What a layer's output may contain: cutoff, stopband and half width in cycles per picture, samples per picture, pixels, channels"
+Band.__doc__ = ("What a layer's output may contain: cutoff, stopband and half width in cycles per picture, "
+                "samples per picture, pixels, channels")
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #ae30cc79
 def bands(
@@ -40,7 +40,8 @@ def bands(
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #8ea1f685
 LayerSpec = namedtuple('LayerSpec', 'name inp out critical torgb')
-LayerSpec.__doc__ = "A synthesis layer: its name in checkpoints, the bands of input and output, whether it is critically sampled, whether it makes colours"
+LayerSpec.__doc__ = ("A synthesis layer: its name in checkpoints, the bands of input and output, "
+                     "whether it is critically sampled, whether it makes colours")
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #f7de90b8
 def resampling(
@@ -49,7 +50,7 @@ def resampling(
     "Factors around the nonlinearity, and padding before the upsampling filter (StyleGAN3, section 3.2)"
     tmp = max(spec.inp.rate, spec.out.rate)*(1 if spec.torgb else 2)
     up, down, k = tmp//spec.inp.rate, tmp//spec.out.rate, 1 if spec.torgb else 3
-    taps = lambda f: 6*f if f > 1 else 1
+    def taps(factor): return 6*factor if factor > 1 else 1
     total = (spec.out.size-1)*down + 1 - (spec.inp.size+k-1)*up + taps(up) + taps(down) - 2
     return up, down, (total+up)//2, total-(total+up)//2
 
@@ -65,7 +66,8 @@ def layer_specs(
     first = bands(n, res, channel_base=channel_base, channel_max=channel_max)
     for stage in range(len(heads)+1):
         start = len(kept) + (stage > 0)
-        specs = [LayerSpec(f'L{start+i}_{b.size}_{b.channels}', first[max(i-1, 0)], b, i >= n-2, i == n) for i,b in enumerate(first)]
+        specs = [LayerSpec(f'L{start+i}_{b.size}_{b.channels}', first[max(i-1, 0)], b, i >= n-2, i == n)
+                 for i,b in enumerate(first)]
         kept += specs[:-3] if stage < len(heads) else specs
         if stage < len(heads):
             last, n, res = kept[-1].out, heads[stage], res*2
@@ -75,13 +77,15 @@ def layer_specs(
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #1cbba748
 def _lowpass(factor, band, rate):
     "Six taps per factor, for a signal of `band` sampled at `rate`"
+    from scipy.signal import firwin
     return torch.tensor(firwin(6*factor, band.cutoff, width=2*band.half_width, fs=rate), dtype=torch.float32)
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #f9fc4c02
 def _up_matrix(n, f, up, lo, hi):
-    "(n, m): zeros between samples, padding and the filter, along one axis; the transposed convolution has n-1 zeros before and n-up after"
+    "(n, m): zeros between samples, padding and the filter, along one axis"
     rows = F.conv_transpose1d(torch.eye(n).to(f)[:,None], up*f.view(1, 1, -1), stride=up)[:,0]
-    return F.pad(rows, (lo-len(f)+1, hi+up-len(f)))
+    return F.pad(rows, (lo-len(f)+1, hi+up-len(f)))     # the transposed convolution has n-1 zeros before, n-up after
+
 def _down_matrix(m, f, down):
     "(m, p): the filter, and every `down`-th sample"
     return F.conv1d(torch.eye(m).to(f)[:,None], f.view(1, 1, -1), stride=down)[:,0]
@@ -97,7 +101,8 @@ def filtered_lrelu(
     slope:float=0.2, gain:float=math.sqrt(2), clamp:float=256.,
 )->Tensor:
     "Bias, upsample, leaky ReLU, downsample (StyleGAN3, section 3.2)"
-    u = _up_matrix(x.shape[-1], up_filter.to(x), up, lo, hi); d = _down_matrix(u.shape[1], down_filter.to(x), down)
+    u = _up_matrix(x.shape[-1], up_filter.to(x), up, lo, hi)
+    d = _down_matrix(u.shape[1], down_filter.to(x), down)
     x = u.T @ ((x + bias[:,None,None].to(x)) @ u)
     return d.T @ ((F.leaky_relu(x, slope)*gain).clamp(-clamp, clamp) @ d)
 
@@ -135,10 +140,12 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         (self.up, self.down, self.lo, self.hi), k = resampling(spec), 1 if spec.torgb else 3
         self.spec, self.style_gain = spec, 1/math.sqrt(spec.inp.channels*k*k) if spec.torgb else 1.
-        self.weight, self.bias = nn.Parameter(torch.randn(spec.out.channels, spec.inp.channels, k, k)), nn.Parameter(torch.zeros(spec.out.channels))
-        self.register_buffer('magnitude_ema', torch.ones([]))
-        self.register_buffer('up_filter', None if spec.torgb else _lowpass(self.up, spec.inp, self.up*spec.inp.rate))
-        self.register_buffer('down_filter', None if spec.torgb else _lowpass(self.down, spec.out, self.down*spec.out.rate))
+        self.weight = nn.Parameter(torch.randn(spec.out.channels, spec.inp.channels, k, k))
+        self.bias = nn.Parameter(torch.zeros(spec.out.channels))
+        up = None if spec.torgb else _lowpass(self.up, spec.inp, self.up*spec.inp.rate)
+        down = None if spec.torgb else _lowpass(self.down, spec.out, self.down*spec.out.rate)
+        for name,value in (('magnitude_ema', torch.ones([])), ('up_filter', up), ('down_filter', down)):
+            self.register_buffer(name, value)
         self.affine = EqualLinear(w_dim, spec.inp.channels, bias=1.)
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #a8d42de8
@@ -154,7 +161,7 @@ class FourierInput(nn.Module):
     "Sine waves, rotated and shifted by the style (StyleGAN3, section 3.1)"
     def __init__(self, band:Band, w_dim:int):
         super().__init__()
-        n = band.channels; self.band = band
+        n, self.band = band.channels, band
         angle, radius = 2*math.pi*torch.rand(n), band.cutoff*torch.rand(n).sqrt()
         self.weight, self.affine = nn.Parameter(torch.randn(n, n)), EqualLinear(w_dim, 4)
         nn.init.zeros_(self.affine.weight)
@@ -167,7 +174,8 @@ class FourierInput(nn.Module):
 @patch
 def waves(self:FourierInput, w:Tensor)->tuple[Tensor,Tensor]:
     "Frequencies (N, C, 2) and phases (N, C) after the style's rotation and shift, and the fixed transform"
-    t = self.affine(w); t = t/t[:,:2].norm(dim=1, keepdim=True)
+    t = self.affine(w)
+    t = t/t[:,:2].norm(dim=1, keepdim=True)
     rot = torch.stack([torch.stack([t[:,0], -t[:,1]], 1), torch.stack([t[:,1], t[:,0]], 1)], 1)
     a, b = self.transform[:2,:2], self.transform[:2,2]
     f = self.freqs @ rot
@@ -178,8 +186,9 @@ def waves(self:FourierInput, w:Tensor)->tuple[Tensor,Tensor]:
 def forward(self:FourierInput, w:Tensor)->Tensor:
     "(N, C, size, size) from styles (N, w_dim)"
     f, phase = self.waves(w)
-    at = (torch.arange(self.band.size, device=w.device)+.5-self.band.size/2)/self.band.rate                     # position of a pixel's centre, in pictures
-    angle = f[:,None,None,:,0]*at[:,None] + f[:,None,None,:,1]*at[:,None,None] + phase[:,None,None]             # (N, size, size, C), in turns
+    size, rate = self.band.size, self.band.rate
+    at = (torch.arange(size, device=w.device)+.5-size/2)/rate       # position of a pixel's centre, in pictures
+    turns = f[:,None,None,:,0]*at[:,None] + f[:,None,None,:,1]*at[:,None,None] + phase[:,None,None]
     fade = (1-(f.norm(dim=2)-self.band.cutoff)/(self.band.rate/2-self.band.cutoff)).clamp(0, 1)
-    x = torch.sin(2*math.pi*angle)*fade[:,None,None]
+    x = torch.sin(2*math.pi*turns)*fade[:,None,None]
     return (x @ (self.weight/math.sqrt(len(self.weight))).T).permute(0, 3, 1, 2)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...core import get_device, rng
 from ...errors import DdnbError
 from ..folders import read_folder, write_folder
-from ..diffusion.latent import LatentDiffusion
+from ..diffusion.latent import LatentGenerator
 from .layers import EqualLinear, FourierInput, SynthesisLayer, layer_specs
 
 # %% auto #0
@@ -45,17 +45,23 @@ class StyleGANXL(nn.Module):
         channel_base:int=65536, channel_max:int=1024,
     ):
         super().__init__()
-        self.config = dict(stem=list(stem), heads=list(heads), num_classes=num_classes, z_dim=z_dim, w_dim=w_dim, embed_dim=embed_dim, channel_base=channel_base, channel_max=channel_max)
+        self.config = dict(stem=list(stem), heads=list(heads), num_classes=num_classes, z_dim=z_dim, w_dim=w_dim,
+                           embed_dim=embed_dim, channel_base=channel_base, channel_max=channel_max)
         self.specs = layer_specs(tuple(stem), tuple(heads), channel_base, channel_max)
         self.mapping = Mapping(z_dim, num_classes, w_dim, embed_dim)
-        self.synthesis = nn.ModuleDict(dict(input=FourierInput(self.specs[0].inp, w_dim), **{s.name: SynthesisLayer(s, w_dim) for s in self.specs}))
-        self.num_layers, self.num_ws, self.size, self.num_classes = len(self.specs), len(self.specs)+1, self.specs[-1].out.size, num_classes
+        layers = dict(input=FourierInput(self.specs[0].inp, w_dim))
+        for spec in self.specs: layers[spec.name] = SynthesisLayer(spec, w_dim)
+        self.synthesis = nn.ModuleDict(layers)
+        self.num_layers, self.num_ws = len(self.specs), len(self.specs)+1
+        self.size, self.num_classes = self.specs[-1].out.size, num_classes
         self.id, self.sha256, self.class_names, self.licence = 'unnamed', None, None, None
 
-    labels_of = LatentDiffusion.labels_of
+    labels_of = LatentGenerator.labels_of
     device = property(lambda self: self.mapping.w_avg.device)
     def describe(self)->dict: return dict(id=self.id, sha256=self.sha256, licence=self.licence)
-    def __repr__(self): return f"StyleGANXL({self.id}: {self.num_classes} classes, {self.size} px, {self.num_layers} layers, {self.num_ws} styles)"
+    def __repr__(self):
+        return (f"StyleGANXL({self.id}: {self.num_classes} classes, {self.size} px, {self.num_layers} layers, "
+                f"{self.num_ws} styles)")
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #e1cff71b
 @patch
@@ -76,7 +82,8 @@ def _layers(self, x, ws, a, b):
     for i in range(a, b): x = self.synthesis[self.specs[i].name](x, ws[:,i+1])
     return x
 def _cut(self, n):
-    if not 0 <= n < self.num_layers: raise DdnbError(f"layer must lie in 0..{self.num_layers-1} for {self.id} ({self.size} px), not {n}")
+    if not 0 <= n < self.num_layers:
+        raise DdnbError(f"layer must lie in 0..{self.num_layers-1} for {self.id} ({self.size} px), not {n}")
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #baab2e29
 @patch
@@ -115,7 +122,7 @@ def draw_styles(
 )->Tensor:                          # (N, num_ws, w_dim)
     "Styles of images, each from its own random vector"
     z = torch.stack([torch.randn(gen.config['z_dim'], generator=rng(seed, *it)) for it in items])
-    return gen.styles(z.to(gen.device), gen_labels[[l for l,_ in items]].to(gen.device))
+    return gen.styles(z.to(gen.device), gen_labels[[label for label,_ in items]].to(gen.device))
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #49f6f080
 def random_stylegan(
@@ -151,8 +158,9 @@ def load(cls:StyleGANXL,
     id:str|None=None,                   # name in manifests; None: the folder
 )->StyleGANXL:
     "Load a generator from a folder that `save` wrote"
-    l = read_folder(folder, cls, vae=False); gen = l.net
-    gen.id, gen.sha256, gen.class_names, gen.licence = id or str(folder), l.sha256, l.class_names, l.licence
+    found = read_folder(folder, cls, vae=False)
+    gen, gen.id = found.net, id or str(folder)
+    gen.sha256, gen.class_names, gen.licence = found.sha256, found.class_names, found.licence
     return gen.to(get_device(device), dtype).requires_grad_(False)
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #2e4293f0
@@ -160,14 +168,20 @@ class _Box:
     "An object of the pickle, reduced to its attributes"
     def __init__(self, *args, **kw): self.state = {}
     def __setstate__(self, state): self.state = state if isinstance(state, dict) else {}
+
 def _persistent(meta):
-    box = _Box(); box.state = meta.get('state') or {}
+    box = _Box()
+    box.state = meta.get('state') or {}
     return box
+
 def _storage(data): return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #b7a8c76c
-_ADMITTED = {('collections', 'OrderedDict'): OrderedDict, ('dnnlib.util', 'EasyDict'): dict, ('torch_utils.persistence', '_reconstruct_persistent_obj'): _persistent,
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2, ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
+_ADMITTED = {
+    ('collections', 'OrderedDict'): OrderedDict, ('dnnlib.util', 'EasyDict'): dict,
+    ('torch_utils.persistence', '_reconstruct_persistent_obj'): _persistent,
+    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+    ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
     ('torch.storage', '_load_from_bytes'): _storage, ('builtins', 'set'): set, ('__builtin__', 'set'): set}
 _BOXED = ('torch', 'numpy', 'timm', 'dnnlib', 'torch_utils', 'training', 'pg_modules', 'feature_networks')
 
@@ -176,7 +190,8 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) in _ADMITTED: return _ADMITTED[module, name]
         if module.split('.')[0] in _BOXED: return _Box
-        raise DdnbError(f"the file asks for {module}.{name}, which has no place among a generator's tensors; it was not read")
+        raise DdnbError(f"the file asks for {module}.{name}, which has no place among a generator's tensors; "
+                        "it was not read")
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #b7a513cc
 def _walk(box, prefix=''):
@@ -192,9 +207,11 @@ def _read_pickle(path):
     try:
         with open(path, 'rb') as f: top = _Reader(f).load()
     except DdnbError: raise
-    except Exception as e: raise DdnbError(f"cannot read {path}: it is no pickle of a generator ({type(e).__name__})") from None
+    except Exception as e:
+        raise DdnbError(f"cannot read {path}: it is no pickle of a generator ({type(e).__name__})") from None
     sd = _walk(top.get('G_ema')) if isinstance(top, dict) else {}
-    if not any(k.startswith('synthesis.') for k in sd): raise DdnbError(f"{path} holds no generator under the key G_ema")
+    if not any(k.startswith('synthesis.') for k in sd):
+        raise DdnbError(f"{path} holds no generator under the key G_ema")
     return sd
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #3cb1890e
@@ -209,9 +226,12 @@ def stylegan_config(
     idx, res = zip(*sorted((int(m[1]), int(m[2])) for m in names if m))
     gap = next((i for i,k in enumerate(idx) if k != i), None)
     stages = (res[-1]//stem_res).bit_length()-1
-    stem, heads = ((res[-1], len(idx)-1), ()) if gap is None else ((stem_res, gap+2), ((len(idx)-gap+2*stages-3)//stages,)*stages)
-    return dict(stem=stem, heads=heads, num_classes=len(sd['mapping.embed.weight']), z_dim=len(sd['mapping.embed_proj.bias']), w_dim=len(sd['mapping.fc1.bias']),
-                embed_dim=sd['mapping.embed.weight'].shape[1], channel_base=channel_base, channel_max=channel_max)
+    if gap is None: stem, heads = (res[-1], len(idx)-1), ()
+    else: stem, heads = (stem_res, gap+2), ((len(idx)-gap+2*stages-3)//stages,)*stages
+    num_classes, embed_dim = sd['mapping.embed.weight'].shape
+    return dict(stem=stem, heads=heads, num_classes=num_classes, z_dim=len(sd['mapping.embed_proj.bias']),
+                w_dim=len(sd['mapping.fc1.bias']), embed_dim=embed_dim, channel_base=channel_base,
+                channel_max=channel_max)
 
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #934ba88d
 def convert_stylegan(
@@ -222,11 +242,13 @@ def convert_stylegan(
 )->StyleGANXL:
     "A generator folder from a released pickle, without running anything in it"
     sd = _read_pickle(path)
-    try: c = stylegan_config(sd, **kw)
+    try: options = stylegan_config(sd, **kw)
     except (KeyError, ValueError) as e: raise DdnbError(f"{path} holds no StyleGAN-XL: {e}") from None
-    with torch.random.fork_rng(devices=[]): gen = StyleGANXL(**c)
+    with torch.random.fork_rng(devices=[]): gen = StyleGANXL(**options)
     try: gen.load_state_dict({k: v.float() for k,v in sd.items()})
-    except RuntimeError as e: raise DdnbError(f"{path} is no StyleGAN-XL with these options: {' '.join(str(e).split())[:200]}") from None
+    except RuntimeError as e:
+        why = ' '.join(str(e).split())[:200]
+        raise DdnbError(f"{path} is no StyleGAN-XL with these options: {why}") from None
     gen.id = Path(path).stem
     gen.save(out, half)
     return gen.eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from ...data.images import ImageData
 from ...data.load import load_data
 from .layers import SynthesisLayer
 from .stylegan_xl import StyleGANXL
-from ..diffusion.train import random_batches, seeded
+from ..diffusion.train import average_weights, random_batches, seeded, train_step
 
 # %% auto #0
 __all__ = ['small_stylegan', 'Encoder', 'elbo_loss', 'mean_styles', 'train_stylegan', 'train_small_stylegan']
@@ -29,7 +29,9 @@ def small_stylegan(
 )->StyleGANXL:
     "An untrained StyleGAN-XL with small numbers: 0.1 million parameters at 32 pixels"
     if size < 32 or size & (size-1): raise DdnbError(f"size must be a power of two, at least 32, not {size}")
-    gen = seeded(seed, lambda: StyleGANXL((16,4), (3,)*((size//16).bit_length()-1), num_classes, z_dim=32, w_dim=64, embed_dim=16, channel_base=16*size, channel_max=48))
+    heads = (3,)*((size//16).bit_length()-1)
+    options = dict(z_dim=32, w_dim=64, embed_dim=16, channel_base=16*size, channel_max=48)
+    gen = seeded(seed, lambda: StyleGANXL((16,4), heads, num_classes, **options))
     gen.id = 'stylegan_random'
     return gen.eval().requires_grad_(False)
 
@@ -38,9 +40,11 @@ class Encoder(nn.Module):
     "A picture and its class as a normal over z; training alone needs it"
     def __init__(self, size:int, z_dim:int, num_classes:int, width:int=32):
         super().__init__()
-        conv = lambda a, b: (nn.Conv2d(a, b, 3, 2, 1), nn.SiLU())
-        self.net = nn.Sequential(*conv(3, width), *conv(width, 2*width), *conv(2*width, 2*width), nn.Flatten(), nn.Linear(2*width*(size//8)**2, 2*z_dim))
+        widths, layers = (3, width, 2*width, 2*width), []
+        for n_in,n_out in zip(widths, widths[1:]): layers += [nn.Conv2d(n_in, n_out, 3, 2, 1), nn.SiLU()]
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(2*width*(size//8)**2, 2*z_dim))
         self.classes = nn.Embedding(num_classes, 2*z_dim)
+
     def forward(self, x:Tensor, y:Tensor)->tuple[Tensor,Tensor]:
         "Mean and log variance, (N, z_dim) each"
         mean, logvar = (self.net(x)+self.classes(y)).float().chunk(2, 1)
@@ -62,9 +66,13 @@ def elbo_loss(
     return F.mse_loss(out, x) + kl*div/x[0].numel(), div
 
 # %% ../../../nbs/03_generators/gan/02_train.ipynb #a2bb515f
-def _track(decay):
-    def hook(layer, args): layer.magnitude_ema.lerp_(args[0].detach().float().square().mean(), 1-decay())
-    return hook
+class _TrackMagnitudes:
+    "Running mean squares of what goes into a network's synthesis layers"
+    def __init__(self, net):
+        self.decay = 0.
+        for layer in net.modules():
+            if isinstance(layer, SynthesisLayer): layer.register_forward_pre_hook(self)
+    def __call__(self, layer, args): layer.magnitude_ema.lerp_(args[0].detach().float().square().mean(), 1-self.decay)
 
 # %% ../../../nbs/03_generators/gan/02_train.ipynb #48bc676e
 @torch.no_grad()
@@ -76,12 +84,15 @@ def mean_styles(
 )->Tensor:                  # (C, w_dim)
     "The mean style of classes (GLaD's --avg_w)"
     z = torch.randn(n, gen.config['z_dim'], generator=rng(seed, 'mean styles')).to(gen.device)
-    return torch.stack([gen.mapping(z, torch.full((n,), c, device=z.device)).mean(0) for c in (range(gen.num_classes) if labels is None else labels.tolist())])
+    classes = range(gen.num_classes) if labels is None else labels.tolist()
+    return torch.stack([gen.mapping(z, torch.full((n,), c, device=z.device)).mean(0) for c in classes])
 
 # %% ../../../nbs/03_generators/gan/02_train.ipynb #2703dbd9
 def _adam(gen, enc, lr, steps):
-    opt = torch.optim.Adam([dict(params=gen.parameters(), lr=lr), dict(params=enc.parameters(), lr=lr/10)], betas=(.9, .99))
-    return opt, torch.optim.lr_scheduler.LambdaLR(opt, lambda k: min((k+1)/50, .5*(1+math.cos(math.pi*k/steps))))
+    def factor(k): return min((k+1)/50, .5*(1+math.cos(math.pi*k/steps)))
+    groups = [dict(params=gen.parameters(), lr=lr), dict(params=enc.parameters(), lr=lr/10)]
+    opt = torch.optim.Adam(groups, betas=(.9, .99))
+    return opt, torch.optim.lr_scheduler.LambdaLR(opt, factor)
 
 # %% ../../../nbs/03_generators/gan/02_train.ipynb #6137ded4
 def _finish(ema, net):
@@ -104,16 +115,18 @@ def train_stylegan(
     seed:int=0,
 )->tuple[StyleGANXL,list[float]]:   # averaged generator, loss of every step
     "Train a generator as the decoder of a conditional variational autoencoder"
-    net, g, k = deepcopy(gen).requires_grad_(True).train(), rng(seed, 'stylegan'), 0
-    enc = seeded(rng(seed, 'encoder').initial_seed(), lambda: Encoder(gen.size, gen.config['z_dim'], gen.num_classes))
+    net, g, z_dim = deepcopy(gen).requires_grad_(True).train(), rng(seed, 'stylegan'), gen.config['z_dim']
+    enc = seeded(rng(seed, 'encoder').initial_seed(), lambda: Encoder(gen.size, z_dim, gen.num_classes))
     ema, (opt, sched), losses = deepcopy(net), _adam(net, enc, lr, steps), []
-    for m in net.modules():
-        if isinstance(m, SynthesisLayer): m.register_forward_pre_hook(_track(lambda: min(.99, (1+k)/(10+k))))
+    track = _TrackMagnitudes(net)
     for k,idx in enumerate(progress(list(random_batches(len(images), steps, batch_size, g)), 'StyleGAN-XL')):
-        x, noise = images[idx].float()/127.5-1, torch.randn(len(idx), gen.config['z_dim'], generator=g)
-        with torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bfloat16'): loss, _ = elbo_loss(net, enc, x, labels[idx], noise, kl)
-        opt.zero_grad(); loss.backward(); opt.step(); sched.step(); losses.append(loss.item())
-        torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in net.parameters()], 1-min(decay, (1+k)/(10+k)))
+        track.decay = min(.99, (1+k)/(10+k))
+        x, noise = images[idx].float()/127.5-1, torch.randn(len(idx), z_dim, generator=g)
+        with torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bfloat16'):
+            loss, _ = elbo_loss(net, enc, x, labels[idx], noise, kl)
+        train_step(loss, opt, sched)
+        losses.append(loss.item())
+        average_weights(ema, net, k, decay)
     return _finish(ema, net), losses
 
 # %% ../../../nbs/03_generators/gan/02_train.ipynb #95de9c29
@@ -125,7 +138,10 @@ def train_small_stylegan(
 )->StyleGANXL:
     "Train a small StyleGAN-XL on a data set and save it in float16 (about ten minutes on one core at 32 pixels)"
     data = data if isinstance(data, ImageData) else load_data(data)
-    gen, _ = train_stylegan(small_stylegan(len(data.classes), data.size, seed), data.train.batch(torch.arange(len(data.train))), data.train.labels, seed=seed, **kw)
-    gen.class_names, gen.licence = [c.name for c in data.classes], 'Apache-2.0' if data.name == 'digits' else data.licence
+    images = data.train.batch(torch.arange(len(data.train)))
+    start = small_stylegan(len(data.classes), data.size, seed)
+    gen, _ = train_stylegan(start, images, data.train.labels, seed=seed, **kw)
+    gen.class_names = [c.name for c in data.classes]
+    gen.licence = 'Apache-2.0' if data.name == 'digits' else data.licence
     gen.save(out, half=True)
     return gen

@@ -33,12 +33,14 @@ def kl16(
     "MAR's autoencoder as diffusers builds it"
     n = len(channels)
     return AutoencoderKL(
-        down_block_types=('DownEncoderBlock2D',)*(n-1)+('AttnDownEncoderBlock2D',), up_block_types=('UpDecoderBlock2D',)*n,
-        block_out_channels=channels, layers_per_block=layers, latent_channels=latent_channels, sample_size=size,
+        down_block_types=('DownEncoderBlock2D',)*(n-1)+('AttnDownEncoderBlock2D',),
+        up_block_types=('UpDecoderBlock2D',)*n, block_out_channels=channels, layers_per_block=layers,
+        latent_channels=latent_channels, sample_size=size,
         scaling_factor=scaling_factor)
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #c8f474f8
-_KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'), (r'\.mid\.attn_1', '.mid_block.attentions.0'),
+_KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'),
+       (r'\.mid\.attn_1', '.mid_block.attentions.0'),
        (r'\.(down|up)\.(\d)', r'.\1_blocks.\2'), (r'\.block\.', '.resnets.'), (r'\.attn\.', '.attentions.'),
        (r'\.(down|up)sample\.', r'.\1samplers.0.'), ('nin_shortcut', 'conv_shortcut'), ('norm_out', 'conv_norm_out'),
        (r'(attentions\.\d)\.norm', r'\1.group_norm'), (r'(attentions\.\d)\.([qkv])\.', r'\1.to_\2.'),
@@ -46,7 +48,8 @@ _KL = [(r'\.mid\.block_(\d)', lambda m: f'.mid_block.resnets.{int(m[1])-1}'), (r
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #6849795c
 def _kl_name(k, last):
-    k = re.sub(r'^decoder\.up\.(\d)', lambda m: f'decoder.up.{last-int(m[1])}', k)      # diffusers counts the way up from the bottom
+    "diffusers counts the way up from the bottom"
+    k = re.sub(r'^decoder\.up\.(\d)', lambda m: f'decoder.up.{last-int(m[1])}', k)
     for old,new in _KL: k = re.sub(old, new, k)
     return k
 
@@ -94,7 +97,9 @@ def _draws(net, seed, batch, num_steps, device):
     "Orders (N, L), and the function that gives the noises of the next step"
     gens = [rng(seed, *it) for it in batch]
     orders = torch.stack([torch.randperm(net.length, generator=g) for g in gens]).to(device)
-    def noise(p): return torch.stack([torch.randn((num_steps+1, p, net.channels), generator=g) for g in gens], 1).to(device)
+    def noise(p):
+        own = [torch.randn((num_steps+1, p, net.channels), generator=g) for g in gens]
+        return torch.stack(own, 1).to(device)
     return orders, noise
 
 # %% ../../../nbs/03_generators/mar/01_generator.ipynb #4b643fa8
@@ -118,8 +123,8 @@ def sample_mar(
         batch = [items[k] for k in idx]
         orders, noise = _draws(gen.net, seed, batch, num_steps, gen.device)
         labels = gen_labels[[label for label,_ in batch]].to(gen.device)
-        tokens = sample_tokens(gen.net, labels, orders, noise, num_iter, cfg_scale, num_steps, temperature, cfg_schedule,
-                               lambda tokens: next(bar))
+        tokens = sample_tokens(gen.net, labels, orders, noise, num_iter, cfg_scale, num_steps, temperature,
+                               cfg_schedule, lambda tokens: next(bar))
         yield batch[:n], check_finite(gen.latents(tokens)[:n], batch, gen)
     next(bar, None)
 

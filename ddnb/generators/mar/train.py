@@ -13,7 +13,8 @@ from ...data.load import load_data
 from ..open import load_generator
 from .transformer import MAR, mar_loss, mask_by_order, patchify
 from .generator import MarGenerator
-from ..diffusion.train import random_batches, make_optimizer, seeded, train_step, drop_labels, posterior
+from ddnb.generators.diffusion.train import (average_weights, drop_labels, make_optimizer, posterior, random_batches,
+    seeded, train_step)
 
 # %% auto #0
 __all__ = ['small_mar', 'draw_ratio', 'draw_mask', 'train_mar', 'train_digits_mar']
@@ -24,7 +25,9 @@ def small_mar(
     seed:int=0,
 )->MAR:
     "A MAR for 4x8x8 latents: 3 + 3 blocks of width 128, a head of 3 layers, 2.0 million parameters"
-    return seeded(seed, lambda: MAR((4,8,8), patch_size=2, width=128, depth=3, heads=4, num_classes=num_classes, buffer_size=4, head_depth=3, head_width=192, clip=5.))
+    options = dict(patch_size=2, width=128, depth=3, heads=4, num_classes=num_classes, buffer_size=4, head_depth=3,
+                   head_width=192, clip=5.)
+    return seeded(seed, lambda: MAR((4,8,8), **options))
 
 # %% ../../../nbs/03_generators/mar/02_train.ipynb #2435588c
 def draw_ratio(
@@ -67,8 +70,9 @@ def train_mar(
         mask = draw_mask(len(x), net.length, draw_ratio(g, *ratio), g)
         t, noise = torch.randint(1000, mask.shape, generator=g), torch.randn(x.shape, generator=g)
         loss = mar_loss(net, x, drop_labels(labels[idx], net.null, drop, g), mask, t, noise).loss.mean()
-        train_step(loss, opt, sched); losses.append(loss.item())
-        torch._foreach_lerp_([p.data for p in ema.parameters()], [p.data for p in net.parameters()], 1-min(decay, (1+k)/(10+k)))
+        train_step(loss, opt, sched)
+        losses.append(loss.item())
+        average_weights(ema, net, k, decay)
     return ema.eval(), losses
 
 # %% ../../../nbs/03_generators/mar/02_train.ipynb #aa5f42b7

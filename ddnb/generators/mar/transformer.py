@@ -126,12 +126,12 @@ class MAR(nn.Module):
         num_classes:int=1000,
         buffer_size:int=64,                             # class tokens in front
         head_depth:int=6, head_width:int=1024,          # of the diffusion head
-        clip:float|None=None,                           # bound on a token's predicted values when sampling; None as released
+        clip:float|None=None,                           # bound on a token's predicted values; None as released
     ):
         super().__init__()
-        self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth, heads=heads,
-                           num_classes=num_classes, buffer_size=buffer_size, head_depth=head_depth, head_width=head_width,
-                           clip=clip)
+        self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth,
+                           heads=heads, num_classes=num_classes, buffer_size=buffer_size, head_depth=head_depth,
+                           head_width=head_width, clip=clip)
         channels, h, w = latent_shape
         self.length, self.channels, self.null = h//patch_size*(w//patch_size), channels*patch_size**2, num_classes
         self._layers(width, depth, heads, buffer_size + self.length)
@@ -277,7 +277,8 @@ def sample_head(
     "Draw tokens given their `z`"
     x, cond, c = noise[0], head.cond_embed(z), noise.shape[-1]
     for i,e in zip(reversed(range(len(s))), noise[1:]):
-        out = head.denoise(x if scale == 1 else torch.cat([x, x]), torch.tensor([s.timesteps[i]], device=z.device), cond)
+        t = torch.tensor([s.timesteps[i]], device=z.device)
+        out = head.denoise(x if scale == 1 else torch.cat([x, x]), t, cond)
         eps, v = out[:len(x)].chunk(2, 1)
         if scale != 1: eps = out[len(x):,:c] + scale*(eps-out[len(x):,:c])
         r = p_mean_variance(s, x, i, eps, v)
