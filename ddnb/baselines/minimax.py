@@ -76,8 +76,10 @@ def _check(gen, data, classes, group):
     if gen.prediction != 'epsilon':
         raise DdnbError(f"{gen.id} predicts {gen.prediction}; Minimax trains a network that predicts noise")
     if len(classes) > group:
-        raise DdnbError(f"{len(classes)} classes are too many for one model, whose images turn to noise beyond {group}; "
-                        "name a part of them with classes, or let distill train a model for each part")
+        raise DdnbError(
+            f"{len(classes)} classes are too many for one model, whose images turn to noise beyond {group}; "
+            "name a part of them with classes, or let distill train a model for each part"
+        )
     if data.size != gen.size:
         raise DdnbError(f"{gen.id} works at {gen.size} px and the images have {data.size}; "
                         f"load the data with size={gen.size}")
