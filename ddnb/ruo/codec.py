@@ -16,9 +16,9 @@ from ..errors import DdnbError, known
 # %% auto #0
 __all__ = ['DECODERS', 'MODULES', 'WINDOW_4', 'SMALL_GRID', 'TILE', 'WINDOW_3', 'grid_sizes', 'synthesis_shapes', 'arm_shapes',
            'bicubic_kernel', 'Codec', 'parameters', 'sample_mask', 'sample_labels', 'select_slices', 'copy_codec',
-           'init_codec', 'shifted_views', 'Windows', 'phases', 'double_size', 'upsample', 'tiles', 'linear_layers',
-           'layers_backward', 'pixelwise', 'shifts', 'synthesise', 'decode', 'flatten_samples', 'pieces', 'piece',
-           'add_gradients']
+           'init_codec', 'shifted_views', 'Windows', 'phases', 'double_size', 'upsample', 'tiles', 'hidden_layers',
+           'last_layer', 'layers_backward', 'pixelwise', 'shifts', 'synthesise', 'decode', 'flatten_samples', 'pieces',
+           'piece', 'add_gradients']
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #028a0ff2
 def grid_sizes(
@@ -251,18 +251,20 @@ def tiles(
     s = max(1, most//(width*p))
     return [(slice(i, i+s), slice(j, j+p)) for i in range(0, slices, s) for j in range(0, pixels, p)]
 
-def linear_layers(x:Tensor, params:list[Tensor])->list[Tensor]: # (S, C, P); W (S, o, i), b (S, o), ...
-    "Inputs of every layer, ReLU between them, and the result"
+def hidden_layers(x:Tensor, params:list[Tensor])->list[Tensor]: # (S, C, P); W (S, o, i), b (S, o), ...
+    "Inputs of every layer, with a ReLU after each but the last"
     seen = [x]
-    for i in range(0, len(params), 2):
-        x = torch.baddbmm(params[i+1][:,:,None], params[i], x)
-        seen.append(x.relu_() if i+2 < len(params) else x)
+    for W,b in zip(params[:-2:2], params[1:-2:2]): seen.append(torch.baddbmm(b[:,:,None], W, seen[-1]).relu_())
     return seen
 
-# %% ../../nbs/08_ruo/00_codec.ipynb #1694b7cc
+def last_layer(x:Tensor, params:list[Tensor])->Tensor:
+    "The result, from the last layer's input"
+    return torch.baddbmm(params[-1][:,:,None], params[-2], x)
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #4f89309b
 def layers_backward(
     grad:Tensor,                # (S, o, P) of the result
-    seen:list[Tensor],          # inputs of the layers, from `linear_layers`
+    seen:list[Tensor],          # inputs of the layers, from `hidden_layers`
     params:list[Tensor],
     totals:list[Tensor],        # gradients of the parameters so far; added to
 )->Tensor:                      # (S, i, P) of the first input
@@ -275,7 +277,7 @@ def layers_backward(
         if i: torch.ops.aten.threshold_backward.grad_input(grad, x, 0, grad_input=grad)
     return grad
 
-# %% ../../nbs/08_ruo/00_codec.ipynb #055173e6
+# %% ../../nbs/08_ruo/00_codec.ipynb #ec309c14
 class _Pixelwise(torch.autograd.Function):
     "1x1 layers tile by tile; nothing but input and result is kept"
     @staticmethod
@@ -284,7 +286,9 @@ class _Pixelwise(torch.autograd.Function):
     def forward(ctx, x, *params):
         ctx.save_for_backward(x, *params)
         out = x.new_empty(x.shape[0], params[-1].shape[1], x.shape[2])
-        for s,p in _Pixelwise.tiles(x, params): out[s,:,p] = linear_layers(x[s,:,p], [t[s] for t in params])[-1]
+        for s,p in _Pixelwise.tiles(x, params):
+            some = [t[s] for t in params]
+            out[s,:,p] = last_layer(hidden_layers(x[s,:,p], some)[-1], some)
         return out
     @staticmethod
     def backward(ctx, grad):
@@ -292,7 +296,7 @@ class _Pixelwise(torch.autograd.Function):
         inputs, totals = torch.empty_like(x), [torch.zeros_like(t) for t in params]
         for s,p in _Pixelwise.tiles(x, params):
             some = [t[s] for t in params]
-            seen = linear_layers(x[s,:,p], some)
+            seen = hidden_layers(x[s,:,p], some)
             inputs[s,:,p] = layers_backward(grad[s,:,p], seen, some, [t[s] for t in totals])
         return inputs, *totals
 

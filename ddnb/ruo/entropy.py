@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 from ..errors import DdnbError, known
-from .codec import Codec, layers_backward, linear_layers, sample_mask, shifted_views, tiles
+from .codec import Codec, hidden_layers, last_layer, layers_backward, sample_mask, shifted_views, tiles
 
 # %% auto #0
 __all__ = ['GAIN', 'NOISE', 'OFFSETS', 'softround', 'kumaraswamy', 'raw_noise', 'shape_noise', 'draw_noise', 'to_symbols',
@@ -131,7 +131,8 @@ def arm(
     params:list[Tensor],        # W (S, o, i), b (S, o), ...
 )->tuple[Tensor, Tensor]:       # mean and scale, (S, P) each
     "Mean and scale of each latent's Laplace distribution"
-    mean, scale = linear_layers(x, arm_layers(params))[-1].unbind(1)
+    layers = arm_layers(params)
+    mean, scale = last_layer(hidden_layers(x, layers)[-1], layers).unbind(1)
     return mean, (scale-4).clamp(-4.6, 5).exp()
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #22fce4ff
@@ -188,12 +189,12 @@ def _unstack_contexts(grad, grids, context):
         out.append(total[:,:,4:,4:-4])
     return out
 
-# %% ../../nbs/08_ruo/01_entropy.ipynb #036303c9
+# %% ../../nbs/08_ruo/01_entropy.ipynb #cfe84ed7
 def _tile_rate(grids, mask, params, context, totals):
     "Bits of a tile's slices; where `totals` is given the parameters' gradients go there and the grids' come back"
     x, numbers = torch.cat([g.flatten(1) for g in grids], 1), [g[0].numel() for g in grids]
-    seen = linear_layers(_stack_contexts(grids, context), params)
-    mu, o = seen[-1].unbind(1)
+    seen = hidden_layers(_stack_contexts(grids, context), params)
+    mu, o = last_layer(seen[-1], params).unbind(1)
     bits, by_x, by_o = laplace_slopes(x, mu, o)
     if mask is not None:
         there = torch.cat([mask[:,:,None].expand(-1, -1, g[0,0].numel()).flatten(1) for g in grids], 1)

@@ -116,7 +116,7 @@ def image_gradient(
     return loss, torch.autograd.grad(rows, x, grad)[0]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #1a494484
-KEPT = dict(cpu=2**19, gpu=2**24)   # pixels of a set whose graphs are kept: half a kilobyte each
+KEPT = dict(cpu=2**20, gpu=2**24)   # pixels of a set whose graphs are kept: half a kilobyte each
 def keeps_graphs(c:Codec)->bool:
     "Whether a set is small enough to be decoded once a step"
     return c.latents[0].shape[:2].numel()*c.size[0]*c.size[1] <= KEPT['cpu' if c.latents[0].device.type == 'cpu' else 'gpu']
