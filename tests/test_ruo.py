@@ -11,8 +11,7 @@ from ddnb.data.load import load_data
 from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
 from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols
-from ddnb.ruo.quantise import COLUMNS, slice_bits
-from ddnb.ruo.quantise import _round
+from ddnb.ruo.quantise import COLUMNS, round_networks, slice_bits
 
 GOLDEN = ROOT/'tests/vectors/codes.ruo'     # two slices, a bright outlier, names, a learning rate
 BLOB = GOLDEN.read_bytes()
@@ -30,7 +29,7 @@ def resign(b): return b[:-8] + hashlib.blake2b(b[:-8], digest_size=8).digest()
 def rounded(c, steps):
     "`c` on grids with these exponents, the same for every slice"
     q = copy_codec(c); q.steps = torch.tensor([steps]*len(c))
-    for m in MODULES: setattr(q, m, _round(getattr(q, m), q.steps.T[list(COLUMNS[m])]))
+    for m in MODULES: setattr(q, m, round_networks(getattr(q, m), q.steps.T[list(COLUMNS[m])]))
     return q
 
 def noisy(counts, size, decoder, context, depth, seed=0):
