@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from ..core import progress as progress_bar, rng
 from .codec import Codec, add_gradients, copy_codec, decode, init_codec, parameters, piece, pieces
-from .codec import sample_mask, select_slices
+from .codec import DECODERS, sample_mask, select_slices, synthesis_shapes
 from .entropy import rate, raw_noise, shape_noise, to_symbols
+from ..threads import small_ops_threads
 
 # %% auto #0
 __all__ = ['cut_slices', 'bits_per_pixel', 'squared_error', 'fit_loss', 'slice_noise', 'clip_slices', 'make_trainable',
-           'fit_step', 'fit', 'overfit']
+           'fit_step', 'step_size', 'fit', 'best_tries', 'overfit', 'larger_decoder', 'grow_decoder']
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #0a697cfb
 def cut_slices(
@@ -107,6 +108,12 @@ def fit_step(
     opt.step()
     return losses
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #768ef29e
+def step_size(c:Codec)->tuple[int,str]:     # for `small_ops_threads`
+    "Numbers in the widest layer of all images of a codec, and the kind of device"
+    z = c.latents[0]
+    return z.shape[:2].numel()*c.size[0]*c.size[1]*max(DECODERS[c.decoder]), z.device.type
+
 # %% ../../nbs/08_ruo/04_initialise.ipynb #5ec81a7f
 def fit(
     c:Codec,                    # not changed
@@ -122,15 +129,19 @@ def fit(
     "Compress images into a codec, starting from `c`"
     c, numbers = copy_codec(c), numbers or list(range(len(c)))
     opt = make_trainable(c, lr)
-    for i in progress_bar(range(iterations), 'compressing', progress):
-        if falling: opt.param_groups[0]['lr'] = lr*(1+math.cos(math.pi*i/iterations))/2
-        fit_step(c, opt, images, beta, slice_noise(c, (seed, 'fit', first+i), numbers))
+    with small_ops_threads(*step_size(c)) as threads:
+        for i in progress_bar(range(iterations), f'compressing, threads: {threads}', progress):
+            if falling: opt.param_groups[0]['lr'] = lr*(1+math.cos(math.pi*i/iterations))/2
+            fit_step(c, opt, images, beta, slice_noise(c, (seed, 'fit', first+i), numbers))
     return copy_codec(c)
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #62fabdc6
 @torch.no_grad()
-def _best(c, images, beta, slices, keep):
-    "The best `keep` tries of every slice; tries of one slice stand `slices` apart"
+def best_tries(
+    c:Codec, images:Tensor,     # tries of one slice stand `slices` apart
+    beta:float, slices:int, keep:int,
+)->list[int]:                   # the best `keep` of every slice
+    "Which tries to go on with, judged with hard rounding"
     loss, symbols = torch.zeros(len(c), device=images.device), to_symbols(c.latents)
     for p in pieces(c): loss[p[0]] += fit_loss(piece(c, *p), [s[p] for s in symbols], images[p], beta, c.counts[p[0]])
     order = loss.view(-1, slices).argsort(0)[:keep]
@@ -142,17 +153,41 @@ def overfit(
     counts:list[int], labels:list[int],
     decoder:str, context:int, depth:int,    # Table A2
     beta:float,                     # β, error against bits per pixel
-    iterations:int=400,             # of each of the two rounds
-    tries:int=5, keep:int=2,        # starts of every slice, and how many go to the second round
+    iterations:int=400,             # of each round
+    tries:int=5, keep:int=2,        # starts of every slice, and how many go to the second round; 0: no second round
     lr:float=0.01, seed:int=0, progress:bool=False,
 )->Codec:
     "A codec fitted to images, the best of several starts (RUO, section 3.3 and appendix)"
-    S = len(counts)
+    slices = len(counts)
     c = init_codec(counts*tries, labels*tries, tuple(images.shape[-2:]), decoder, context, depth, seed)
-    c, numbers = copy_codec(c, images.device), list(range(S*tries))
-    for k,n in enumerate((keep, 1)):
-        x = images.repeat(len(c)//S, 1, 1, 1, 1)
+    c, numbers = copy_codec(c, images.device), list(range(slices*tries))
+    for k,n in enumerate((keep, 1) if keep else (1,)):
+        x = images.repeat(len(c)//slices, 1, 1, 1, 1)
         c = fit(c, x, beta, iterations, lr, seed, k*iterations, numbers=numbers, progress=progress)
-        best = _best(c, x, beta, S, min(n, tries))
+        best = best_tries(c, x, beta, slices, min(n, tries))
         c, numbers = copy_codec(select_slices(c, best)), [numbers[i] for i in best]
     return c
+
+# %% ../../nbs/08_ruo/04_initialise.ipynb #dd192d64
+def larger_decoder(decoder:str)->str|None:
+    "The next wider version with as many layers; None for the widest"
+    widths = DECODERS[decoder]
+    wider = [v for v,w in DECODERS.items() if len(w) == len(widths) and w[1:] == widths[1:] and w[0] > widths[0]]
+    return min(wider, key=lambda v: DECODERS[v][0], default=None)
+
+def grow_decoder(
+    c:Codec,                        # not changed
+    decoder:str,                    # wider in its first layer
+    seed:int=0,
+)->Codec:
+    "The same images from a larger decoder"
+    out, more = copy_codec(c), DECODERS[decoder][0]-DECODERS[c.decoder][0]
+    W, b, onward = out.synthesis[:3]
+    def alike(t, *shape):
+        spread = t.flatten(1).std(1).view(-1, *[1]*(t.dim()-1))
+        return spread*torch.randn(len(c), *shape, generator=rng(seed, 'grow', more, len(shape))).to(t)
+    out.synthesis[0] = torch.cat([W, alike(W, more, *W.shape[2:])], 1)
+    out.synthesis[1] = torch.cat([b, alike(b, more)], 1)
+    out.synthesis[2] = torch.cat([onward, onward.new_zeros(len(c), onward.shape[1], more, 1, 1)], 2)
+    out.decoder, out.steps = decoder, None
+    return out

@@ -19,7 +19,7 @@ from .initialise import cut_slices, overfit
 from .joint import LOSSES, make_utility, optimise_jointly
 from .quantise import quantise
 from ..sets.resume import Resume
-from .sets import check_bpc, coded_set, keep_codec, within
+from .sets import budget_search, check_bpc, coded_set, keep_codec
 from ..data.subsets import is_subset
 
 # %% auto #0
@@ -103,8 +103,8 @@ def joint_phase(
         q.syn_lr, q.classes = float(u.lr) if o['loss'] == 'tm' else None, list(data.classes)
         return q
     if bpc is None: return second(o['lam2']), dict(lam2=o['lam2'])
-    q, lam, seen = within(second, bpc, o['lam2'], len(data.classes))
-    return q, dict(lam2=lam, tried=seen)
+    q, reached = budget_search(second, bpc, o['lam2'], len(data.classes), most=10)
+    return q, dict(lam2=reached.pop('tradeoff'), **reached)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #cb3e06e7
 def distill(
