@@ -118,7 +118,7 @@ def test_size_is_the_estimate():
     for context,spc in ((8, 2), (16, 5), (32, 1)):
         c = noisy([spc]*4, (32, 32), 'v4-40', context, 2, 7); c.arm[-2], c.arm[-1] = c.arm[-2]*.3, torch.tensor([0., 3.2]).repeat(4, 1)
         q = rounded(c, [8, 10, 10, 10, 10]); grids = B.lay_out(q)*0
-        at = B._walk(q, grids, lambda s, mu, i: np.round(mu/2**16 + r.laplace(0, 2.**(i/16))).astype(np.int64), 64)
+        at = B.walk(q, grids, lambda s, mu, i: np.round(mu/2**16 + r.laplace(0, 2.**(i/16))).astype(np.int64), 64)
         q.latents = B.take_up(grids, at, q.size); estimate = sum(float(b.sum()) for b in slice_bits(q).values())/8
         assert abs(len(pack(q)) - estimate) <= .01*estimate + 64*4
 
