@@ -93,10 +93,11 @@ class BudgetSearch:
     since:int=0                     # files made before the decoder last grew
 
     def saturated(self)->bool:
-        "Did the last step, by a factor of four at least, move the size by less than 3%?"
+        "Would three more steps like the last, by a factor of four at least, still not do?"
         if len(self.tried)-self.since < 2: return False
         (t0, kb0), (t1, kb1) = self.tried[-2:]
-        return abs(math.log(t1/t0)) > 1.38 and abs(math.log(kb1/kb0)) < .03
+        needed = math.log(.97*self.bpc/kb1) if kb1 < self.bpc else math.log(kb1/self.bpc)
+        return abs(math.log(t1/t0)) > 1.38 and 3*abs(math.log(kb1/kb0)) < needed
 
     def next(self)->float|None:
         "The next trade-off; None when the budget is met"
@@ -170,7 +171,7 @@ def _soft(s):
 class Compressor:
     "A set's code, fitted further with every file"
     def __init__(self, s:DistilledSet, o:dict, seed:int, device:str|torch.device|None, progress:bool):
-        self.s, self.o, self.seed, self.progress, self.done = s, o, seed, progress, 0
+        self.s, self.o, self.seed, self.progress, self.done, self.mse = s, o, seed, progress, 0, o['mse']
         x = s.images.float()/255 if s.images.dtype == torch.uint8 else s.images
         device = get_device(device)
         self.images, self.counts, self.labels = cut_slices(x.to(device), s.labels.to(device), o['slice_size'])
@@ -187,20 +188,24 @@ class Compressor:
         steps = o['iterations'] if self.done < o['iterations'] else max(o['iterations']//2, 1)
         self.code = fit(self.code, self.images, beta, steps, o['lr'], self.seed, self.done, True, progress=self.progress)
         self.done += steps
-        self.last = replace(quantise(self.code, o['mse'], o['nn_rate']), classes=list(self.s.classes), **self.extras)
+        self.last = replace(quantise(self.code, self.mse, o['nn_rate']), classes=list(self.s.classes), **self.extras)
         return self.last
     def grow(self, left:float)->str|None:
         "Go on with a larger decoder, if it fits into the `left` kB a class; else say why not"
         o, larger = self.o, larger_decoder(self.code.decoder)
-        if larger is None: return f"{self.code.decoder} saturates, and no decoder is larger"
+        if larger is None: return self.round_finer(f"{self.code.decoder} saturates, and no decoder is larger")
         bigger = grow_decoder(self.code, larger, self.seed)
         weights = [sum(p[0].numel() for p in c.synthesis) for c in (self.code, bigger)]
         kb = {k: v/8192 for k,v in bit_allocation(self.last, o['nn_rate']).items()}
         if kb['synthesis']*(weights[1]/weights[0]-1) > left + kb['latents']/2:
-            return f"{self.code.decoder} saturates, and the weights of {larger} do not fit"
+            return self.round_finer(f"{self.code.decoder} saturates, and the weights of {larger} do not fit")
         self.code = bigger
+    def round_finer(self, why:str)->str|None:
+        "Spend what is left on the networks' weights, down to an error of 1e-10"
+        if self.mse <= 1e-10: return why
+        self.mse /= 10
 
-# %% ../../nbs/08_ruo/06_sets.ipynb #fd98e494
+# %% ../../nbs/08_ruo/06_sets.ipynb #6d111633
 def _compressed(keep, s, bpc, o, seed, device, progress):
     "A set's code, and what was reached"
     work = Compressor(s, o, seed, device, progress)
@@ -208,7 +213,7 @@ def _compressed(keep, s, bpc, o, seed, device, progress):
     threads = threads_for(*step_size(work.code))
     if bpc is None: return work.file(o['beta']), dict(reached=dict(beta=o['beta']), threads=threads)
     q, reached = budget_search(work.file, bpc, o['beta'], len(s.classes), True, work.grow)
-    return q, dict(reached=dict(beta=reached.pop('tradeoff'), decoder=q.decoder, **reached), threads=threads)
+    return q, dict(reached=dict(beta=reached.pop('tradeoff'), decoder=q.decoder, mse=work.mse, **reached), threads=threads)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #ebdb7eb5
 def compress(
