@@ -12,4 +12,5 @@ from .sets import compress, decode_codes, budget_search, COMPRESS
 from .bitstream import pack, unpack, read_codes, write_codes, render
 
 # %% ../../nbs/08_ruo/08_ruo.ipynb #271e282a
-_all_ = ['distill', 'compress', 'ruo_options', 'paper_row', 'DEFAULTS', 'TABLE_A2', 'PHASES', 'decode_codes', 'budget_search', 'COMPRESS', 'pack', 'unpack', 'read_codes', 'write_codes', 'render']
+_all_ = ['distill', 'compress', 'ruo_options', 'paper_row', 'DEFAULTS', 'TABLE_A2', 'PHASES', 'decode_codes',
+         'budget_search', 'COMPRESS', 'pack', 'unpack', 'read_codes', 'write_codes', 'render']

@@ -91,7 +91,7 @@ def tables()->np.ndarray:               # (ROWS*64, 64) float32, whole numbers t
     decay, E = _decays(), np.empty((ROWS, 64*(REACH+2)), np.int64)
     E[:,0] = 2**31
     for t in range(1, E.shape[1]): E[:,t] = (E[:,t-1]*decay) >> 31
-    t = 64*np.arange(-REACH-1, REACH+1)[None] + 32 - (np.arange(PLACES)[:,None]-32)   # upper edges of the bins, in 64ths
+    t = 64*np.arange(-REACH-1, REACH+1)[None] + 32 - (np.arange(PLACES)[:,None]-32)   # upper edges of bins, in 64ths
     half = E[:,np.abs(t)] >> 1
     inside = np.diff(np.where(t < 0, half, 2**31-half) >> 7, axis=2)                  # out of 2**24
     return np.concatenate([inside, 2**24-inside.sum(2, keepdims=True)], 2).reshape(-1, 64).astype(np.float32)

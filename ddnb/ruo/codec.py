@@ -50,7 +50,8 @@ def arm_shapes(
 )->list[tuple[int,...]]:        # W, b, W, b, ...
     "Shapes of the autoregressive network's parameters"
     if context not in (8, 16, 24, 32) or depth < 1:
-        raise DdnbError(f"the context is 8, 16, 24 or 32 neighbours and the depth at least 1, not {context} and {depth}")
+        raise DdnbError("the context is 8, 16, 24 or 32 neighbours and the depth at least 1, "
+                        f"not {context} and {depth}")
     return [(context, context), (context,)]*depth + [(2, context), (2,)]
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #72da1369

@@ -195,7 +195,8 @@ def _tile_rate(grids, mask, params, context, totals):
     x, numbers = torch.cat([g.flatten(1) for g in grids], 1), [g[0].numel() for g in grids]
     seen = hidden_layers(_stack_contexts(grids, context), params)
     mu, o = last_layer(seen[-1], params).unbind(1)
-    there = 1 if mask is None else torch.cat([mask[:,:,None].expand(-1, -1, g[0,0].numel()).flatten(1) for g in grids], 1)
+    there = 1
+    if mask is not None: there = torch.cat([mask[:,:,None].expand(-1, -1, g[0,0].numel()).flatten(1) for g in grids], 1)
     if totals is None: return (laplace_bits(x, mu, (o-4).clamp(-4.6, 5).exp())*there).sum(1), None
     bits, by_x, by_o = (t*there for t in laplace_slopes(x, mu, o))
     back = _unstack_contexts(layers_backward(torch.stack([-by_x, by_o], 1), seen, params, totals), grids, context)

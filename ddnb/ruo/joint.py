@@ -15,8 +15,9 @@ from ..matching.pixels import fresh_net, inner_epochs, matched_step, means_step
 from ..matching.trajectories import Experts, start_gradient
 from .codec import Codec, add_gradients, copy_codec, decode, flatten_samples, parameters, piece, pieces
 from .entropy import to_symbols
-from .initialise import bits_per_pixel, clip_slices, make_trainable, slice_noise
+from .initialise import bits_per_pixel, clip_slices, make_trainable, slice_noise, step_size
 from ..sets.resume import Resume
+from ..threads import small_ops_threads
 
 # %% auto #0
 __all__ = ['LOSSES', 'Piece', 'KEPT', 'MeansUtility', 'GradientsUtility', 'TrajectoriesUtility', 'make_utility', 'class_rows',
@@ -92,7 +93,7 @@ def class_rows(
     return to_net(flatten_samples(c, images), stats).unflatten(0, (len(set(c.labels)), -1))
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #da9703e3
-Piece = tuple[tuple[slice,slice],Codec,Tensor,Tensor]   # where, its tensors, images, share of its slices' bits per pixel
+Piece = tuple[tuple[slice,slice],Codec,Tensor,Tensor]   # where, tensors, images, share of bits per pixel
 def decode_pieces(
     c:Codec, noise:list[Tensor],
     pixels:int|None=None,           # of a piece, see `pieces`
@@ -119,7 +120,8 @@ def image_gradient(
 KEPT = dict(cpu=2**20, gpu=2**24)   # pixels of a set whose graphs are kept: half a kilobyte each
 def keeps_graphs(c:Codec)->bool:
     "Whether a set is small enough to be decoded once a step"
-    return c.latents[0].shape[:2].numel()*c.size[0]*c.size[1] <= KEPT['cpu' if c.latents[0].device.type == 'cpu' else 'gpu']
+    z = c.latents[0]
+    return z.shape[:2].numel()*c.size[0]*c.size[1] <= KEPT['cpu' if z.device.type == 'cpu' else 'gpu']
 
 def backward(
     c:Codec, drawn:Iterable[Piece],
@@ -144,13 +146,15 @@ def joint_step(
 )->tuple[float,Tensor]:             # the loss; (S,) bits per pixel
     "One step of joint rate-utility optimisation (RUO, algorithm 1)"
     noise = slice_noise(c, (seed, 'joint', step), list(range(len(c))), 'gaussian')
-    kept = list(decode_pieces(c, noise)) if keeps_graphs(c) else None
-    with torch.no_grad(): first = kept or list(decode_pieces(c, noise))
+    with small_ops_threads(*step_size(c)):
+        kept = list(decode_pieces(c, noise)) if keeps_graphs(c) else None
+        with torch.no_grad(): first = kept or list(decode_pieces(c, noise))
     loss, grad = image_gradient(c, first, utility, step, stats)
     opt.zero_grad()
-    bpp = backward(c, kept or decode_pieces(c, noise), grad, lam, weight)
-    clip_slices(parameters(c))
-    opt.step()
+    with small_ops_threads(*step_size(c)):
+        bpp = backward(c, kept or decode_pieces(c, noise), grad, lam, weight)
+        clip_slices(parameters(c))
+        opt.step()
     return loss, bpp
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #f402a256

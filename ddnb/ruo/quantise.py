@@ -40,7 +40,7 @@ def laplace_std_bits(
 def bitstream_bits(
     s:Tensor,                   # (S, n) symbols of one group
 )->Tensor:                      # (S,)
-    "Bits under a Laplace with scale mean |s| (at least .5), normalised over the symbols' range and four more either side"
+    "Bits under a Laplace with scale mean |s| (at least .5), over the symbols' range and four more either side"
     b = s.abs().mean(1, keepdim=True).clamp_min(.5)
     total = _cdf(s.amax(1, keepdim=True)+4.5, b) - _cdf(s.amin(1, keepdim=True)-4.5, b)
     return -(_mass(s, b).clamp_min(1e-12)/total).log2().sum(1)

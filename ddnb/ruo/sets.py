@@ -146,7 +146,7 @@ def _too_small(bpc, least):
 
 def _say_short(bpc, kb, why):
     "One line on a budget that was not used up"
-    line = f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached" + (f"; {why}" if why else "")
+    line = f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached{'; ' if why else ''}{why or ''}"
     warnings.warn(line, DataWarning, stacklevel=4)
     return line
 
@@ -178,15 +178,16 @@ class Compressor:
         self.extras = dict(soft_labels=_soft(s), space=s.info.get('space', 'rgb'), syn_lr=s.info.get('syn_lr'))
     def begin(self, keep:Resume):
         "The best of some short tries"
-        o, names = self.o, ('decoder', 'context', 'depth', 'beta')
-        first = lambda: overfit(self.images, self.counts, self.labels, *(o[k] for k in names), max(o['iterations']//4, 1),
-                                o['tries'], 0, o['lr'], self.seed, self.progress)
-        self.code, self.done = keep_codec(keep, 'first', self.images.device, first), max(o['iterations']//4, 1)
+        o, self.done = self.o, max(self.o['iterations']//4, 1)
+        how = o['decoder'], o['context'], o['depth'], o['beta'], self.done, o['tries'], 0, o['lr']
+        first = lambda: overfit(self.images, self.counts, self.labels, *how, self.seed, self.progress)
+        self.code = keep_codec(keep, 'first', self.images.device, first)
     def file(self, beta:float)->Codec:
         "Fit on with another β, and quantise"
         o = self.o
         steps = o['iterations'] if self.done < o['iterations'] else max(o['iterations']//2, 1)
-        self.code = fit(self.code, self.images, beta, steps, o['lr'], self.seed, self.done, True, progress=self.progress)
+        noise = self.seed, self.done
+        self.code = fit(self.code, self.images, beta, steps, o['lr'], *noise, True, progress=self.progress)
         self.done += steps
         self.last = replace(quantise(self.code, self.mse, o['nn_rate']), classes=list(self.s.classes), **self.extras)
         return self.last
@@ -213,7 +214,8 @@ def _compressed(keep, s, bpc, o, seed, device, progress):
     threads = threads_for(*step_size(work.code))
     if bpc is None: return work.file(o['beta']), dict(reached=dict(beta=o['beta']), threads=threads)
     q, reached = budget_search(work.file, bpc, o['beta'], len(s.classes), True, work.grow)
-    return q, dict(reached=dict(beta=reached.pop('tradeoff'), decoder=q.decoder, mse=work.mse, **reached), threads=threads)
+    reached = dict(beta=reached.pop('tradeoff'), decoder=q.decoder, mse=work.mse, **reached)
+    return q, dict(reached=reached, threads=threads)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #ebdb7eb5
 def compress(
