@@ -14,7 +14,7 @@ from ..core import get_device
 from ..errors import DataWarning, DdnbError
 from ..evaluate.labels import as_logits
 from .bitstream import pack, render, unpack
-from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels
+from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels, sample_mask
 from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, step_size
 from .quantise import quantise, slice_bits
 from ..sets.distilled import DistilledSet
@@ -24,7 +24,7 @@ from ..threads import threads_for
 
 # %% auto #0
 __all__ = ['COMPRESS', 'decode_codes', 'bit_allocation', 'coded_set', 'keep_codec', 'BudgetSearch', 'budget_search', 'check_bpc',
-           'Compressor', 'compress']
+           'Compressor', 'round_to_budget', 'compress']
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #c2dcb942
 def decode_codes(
@@ -99,6 +99,10 @@ class BudgetSearch:
         needed = math.log(.97*self.bpc/kb1) if kb1 < self.bpc else math.log(kb1/self.bpc)
         return abs(math.log(t1/t0)) > 1.38 and 3*abs(math.log(kb1/kb0)) < needed
 
+    def nearest(self)->int:
+        "The file whose size is nearest to the budget"
+        return min(range(len(self.tried)), key=lambda i: abs(math.log(self.tried[i][1]/self.bpc)))
+
     def next(self)->float|None:
         "The next trade-off; None when the budget is met"
         (t1, kb1), recent = self.tried[-1], self.tried[self.since:]
@@ -118,28 +122,37 @@ def budget_search(
     classes:int,
     fill:bool=False,            # use the budget up; False: the first file is good if it fits
     grow:Callable|None=None,    # of kB that are left: go on with a larger decoder, or say why not
+    round_off:Callable|None=None,   # of a file's number: the same code, rounded to meet the budget
     most:int=12,                # files to try
 )->tuple[Codec,dict]:           # the largest codec whose file fits; what was reached
     "The largest codec whose file meets a cap"
-    search, best, lowest, short = BudgetSearch(bpc, tradeoff, fill), None, tradeoff*1e-8, None
+    search, best, lowest, why = BudgetSearch(bpc, tradeoff, fill), None, tradeoff*1e-8, None
     while tradeoff is not None and len(search.tried) < most:
         q = make(tradeoff)
         kb = len(pack(q))/1024/classes
         search.tried.append((tradeoff, kb))
-        if kb <= bpc and (best is None or kb > best[2]): best = q, tradeoff, kb
-        if search.saturated() or len(search.tried) == most-1:
-            if kb > bpc and best is None: tradeoff = lowest if tradeoff > lowest else None
-            elif kb < .97*bpc and fill and search.saturated():
-                short = grow(bpc-kb) if grow else 'the code saturates'
-                if short: break
-                search.since = len(search.tried)
-            else: tradeoff = search.next()
+        best = _better(best, (q, tradeoff, kb), bpc)
+        stuck, last = search.saturated(), len(search.tried) == most-1
+        if kb > bpc and best is None and (stuck or last):
+            tradeoff = lowest if round_off is None and tradeoff > lowest else None
+        elif kb < .97*bpc and fill and stuck:
+            why = grow(bpc-kb) if grow else 'the code saturates'
+            if why: break
+            search.since = len(search.tried)
         else: tradeoff = search.next()
-    if best is None: raise DdnbError(_too_small(bpc, search.tried[-1][1]))
-    if fill and best[2] < .97*bpc: short = _say_short(bpc, best[2], short)
+    if round_off and (best is None or best[2] < .97*bpc):
+        i = search.nearest()
+        q = round_off(i)
+        best = _better(best, (q, search.tried[i][0], len(pack(q))/1024/classes), bpc)
+    if best is None: raise DdnbError(_too_small(bpc, search.tried[-1][1] if round_off is None else len(pack(q))/1024/classes))
+    short = _say_short(bpc, best[2], why) if fill and best[2] < .97*bpc else None
     return best[0], dict(tradeoff=best[1], tried=search.tried, **(dict(short=short) if short else {}))
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #25062381
+def _better(best, found, bpc):
+    "The larger of two files that fit"
+    return found if found[2] <= bpc and (best is None or found[2] > best[2]) else best
+
 def _too_small(bpc, least):
     return (f"bpc={bpc:g} cannot be met: the smallest file found has {math.ceil(1000*least)/1000} kB a class; "
             "ask for that, or take fewer images, a smaller decoder or more iterations")
@@ -171,7 +184,7 @@ def _soft(s):
 class Compressor:
     "A set's code, fitted further with every file"
     def __init__(self, s:DistilledSet, o:dict, seed:int, device:str|torch.device|None, progress:bool):
-        self.s, self.o, self.seed, self.progress, self.done, self.mse = s, o, seed, progress, 0, o['mse']
+        self.s, self.o, self.seed, self.progress, self.mse, self.made = s, o, seed, progress, o['mse'], []
         x = s.images.float()/255 if s.images.dtype == torch.uint8 else s.images
         device = get_device(device)
         self.images, self.counts, self.labels = cut_slices(x.to(device), s.labels.to(device), o['slice_size'])
@@ -184,27 +197,49 @@ class Compressor:
         self.code = keep_codec(keep, 'first', self.images.device, first)
     def file(self, beta:float)->Codec:
         "Fit on with another β, and quantise"
-        o = self.o
+        o, noise = self.o, (self.seed, self.done)
         steps = o['iterations'] if self.done < o['iterations'] else max(o['iterations']//2, 1)
-        noise = self.seed, self.done
         self.code = fit(self.code, self.images, beta, steps, o['lr'], *noise, True, progress=self.progress)
         self.done += steps
-        self.last = replace(quantise(self.code, self.mse, o['nn_rate']), classes=list(self.s.classes), **self.extras)
-        return self.last
+        self.made.append((self.code, self.rounded(self.code, o['mse'])))
+        return self.made[-1][1]
+    def rounded(self, code:Codec, mse:float)->Codec:
+        "A file's codec"
+        return replace(quantise(code, mse, self.o['nn_rate']), classes=list(self.s.classes), **self.extras)
     def grow(self, left:float)->str|None:
         "Go on with a larger decoder, if it fits into the `left` kB a class; else say why not"
-        o, larger = self.o, larger_decoder(self.code.decoder)
-        if larger is None: return self.round_finer(f"{self.code.decoder} saturates, and no decoder is larger")
+        larger = larger_decoder(self.code.decoder)
+        if larger is None: return f"{self.code.decoder} saturates, and no decoder is larger"
         bigger = grow_decoder(self.code, larger, self.seed)
         weights = [sum(p[0].numel() for p in c.synthesis) for c in (self.code, bigger)]
-        kb = {k: v/8192 for k,v in bit_allocation(self.last, o['nn_rate']).items()}
+        kb = {k: v/8192 for k,v in bit_allocation(self.made[-1][1], self.o['nn_rate']).items()}
         if kb['synthesis']*(weights[1]/weights[0]-1) > left + kb['latents']/2:
-            return self.round_finer(f"{self.code.decoder} saturates, and the weights of {larger} do not fit")
+            return f"{self.code.decoder} saturates, and the weights of {larger} do not fit"
         self.code = bigger
-    def round_finer(self, why:str)->str|None:
-        "Spend what is left on the networks' weights, down to an error of 1e-10"
-        if self.mse <= 1e-10: return why
-        self.mse /= 10
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #fff76493
+def round_to_budget(
+    work:Compressor,
+    file:int,                       # which of its files
+    bpc:float,
+)->Codec:                           # the largest that fits, else the smallest
+    "A code whose networks are rounded as finely as a budget allows (RUO's search over thresholds)"
+    code, q = work.made[file]
+    classes = len(work.s.classes)
+    weights = sum(p.numel() for p in code.synthesis+code.upsampling)/classes
+    error = ((render(q).to(work.images)-work.images).square().mean((2, 3, 4))*sample_mask(q)).sum()/sum(q.counts)
+    found, mse, coarsest = [], work.mse, max(work.mse, float(error)/4)
+    for _ in range(5):
+        kb = len(pack(q))/1024/classes
+        found.append((kb, mse, q))
+        if .97*bpc <= kb <= bpc: break
+        bits = (.985*bpc-kb)*8192/weights
+        mse = min(max(mse*4**-bits, 1e-10), coarsest)
+        if mse == found[-1][1]: break
+        q = work.rounded(code, mse)
+    fits = [f for f in found if f[0] <= bpc]
+    _, work.mse, q = max(fits, key=lambda f: f[0]) if fits else min(found, key=lambda f: f[0])
+    return q
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #6d111633
 def _compressed(keep, s, bpc, o, seed, device, progress):
@@ -213,7 +248,8 @@ def _compressed(keep, s, bpc, o, seed, device, progress):
     work.begin(keep)
     threads = threads_for(*step_size(work.code))
     if bpc is None: return work.file(o['beta']), dict(reached=dict(beta=o['beta']), threads=threads)
-    q, reached = budget_search(work.file, bpc, o['beta'], len(s.classes), True, work.grow)
+    round_off = lambda file: round_to_budget(work, file, bpc)
+    q, reached = budget_search(work.file, bpc, o['beta'], len(s.classes), True, work.grow, round_off)
     reached = dict(beta=reached.pop('tradeoff'), decoder=q.decoder, mse=work.mse, **reached)
     return q, dict(reached=reached, threads=threads)
 
