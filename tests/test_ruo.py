@@ -8,7 +8,8 @@ from ddnb.core import rng
 from ddnb.errors import DdnbError
 from ddnb.sets.distilled import DistilledSet
 from ddnb.data.load import load_data
-from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
+from ddnb.ruo.bitstream import pack, read_codes, unpack, write_codes
+from ddnb.ruo.whole import render
 from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols
 from ddnb.ruo.quantise import COLUMNS, round_networks, slice_bits
@@ -17,7 +18,8 @@ GOLDEN = ROOT/'tests/vectors/codes.ruo'     # two slices, a bright outlier, name
 BLOB = GOLDEN.read_bytes()
 SYMBOLS, IMAGES = '6505b3546ea2805f', 'da499b767be87030'
 ASK = '''import hashlib, sys, torch
-from ddnb.ruo.bitstream import pack, read_codes, render
+from ddnb.ruo.bitstream import pack, read_codes
+from ddnb.ruo.whole import render
 from ddnb.ruo.entropy import to_symbols
 torch.set_num_threads(int(sys.argv[2])); batch = int(sys.argv[3])
 c = read_codes(sys.argv[1], batch)

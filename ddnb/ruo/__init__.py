@@ -9,7 +9,8 @@ __all__ = ['distill', 'compress', 'ruo_options', 'paper_row', 'DEFAULTS', 'TABLE
 # %% ../../nbs/08_ruo/08_ruo.ipynb #3b1ca3e4
 from .stages import distill, ruo_options, paper_row, DEFAULTS, TABLE_A2, PHASES
 from .sets import compress, decode_codes, budget_search, COMPRESS
-from .bitstream import pack, unpack, read_codes, write_codes, render
+from .bitstream import pack, unpack, read_codes, write_codes
+from .whole import render
 
 # %% ../../nbs/08_ruo/08_ruo.ipynb #271e282a
 _all_ = ['distill', 'compress', 'ruo_options', 'paper_row', 'DEFAULTS', 'TABLE_A2', 'PHASES', 'decode_codes',

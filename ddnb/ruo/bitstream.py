@@ -16,64 +16,14 @@ from torch import Tensor
 from ..core import ClassInfo
 from ..errors import DdnbError
 from ..files import write_atomic
-from .codec import DECODERS, MODULES, Codec, arm_shapes, copy_codec, double_size, grid_sizes, phases, pieces
-from .codec import sample_mask, shifts, synthesis_shapes, tiles
+from .codec import DECODERS, MODULES, Codec, arm_shapes, copy_codec, grid_sizes, sample_mask, synthesis_shapes
 from .entropy import OFFSETS, to_symbols
 from .quantise import COLUMNS, KEPT, network_symbols
+from .whole import HIGHEST, LOWEST, whole_arm, whole_networks
 
 # %% auto #0
-__all__ = ['FRACTION', 'LOWEST', 'HIGHEST', 'ROWS', 'PLACES', 'REACH', 'whole_layer', 'residual', 'whole_networks', 'whole_arm',
-           'tables', 'put_symbols', 'get_symbols', 'waves', 'walk', 'lay_out', 'take_up', 'pack', 'unpack',
-           'write_codes', 'read_codes', 'render']
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #9bc875fe
-FRACTION = 16                           # activations are multiples of 2**-16
-def _power(e): return 2.**e.double().view(-1, 1, 1)
-
-def whole_layer(
-    x:Tensor,                   # (S, i, P) float64, whole multiples of 2**-16 counted as whole numbers
-    W:Tensor,                   # (S, o, i) float64, whole
-    b:Tensor,                   # (S, o) float64, whole
-    ew:Tensor, eb:Tensor,       # (S,) exponents of the steps of W and b
-)->Tensor:                      # (S, o, P), on the same scale as x
-    "A linear layer in exact arithmetic, rounded to the grid of the activations"
-    limit = (2.**51/W.abs().sum(2).amax(1).clamp_min(1)).floor().view(-1, 1, 1)
-    acc = torch.baddbmm(b[:,:,None]*_power(ew+FRACTION-eb), W, x.clamp(-limit, limit))
-    return acc.mul_(_power(-ew)).add_(0.5).floor_()
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #6045cfeb
-def residual(
-    W:Tensor,                   # (S, o, o*taps) whole
-    ew:Tensor,                  # (S,) exponents of its steps
-)->Tensor:
-    "Weights of a layer that adds its input to its output"
-    outputs, taps = W.shape[1], W.shape[2]//W.shape[1]
-    W, i = W.clone(), torch.arange(outputs)
-    W[:,i,i*taps+taps//2] += 2.**ew.double()[:,None]
-    return W
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #d307ebfd
-def whole_networks(c:Codec)->dict[str,list[Tensor]]:
-    "The three networks in whole numbers, for `whole_layer`"
-    flat = lambda m, p: p.double().flatten(2) if m != 'upsampling' and p.dim() > 2 else p.double()
-    nets = {m: [flat(m, p) for p in network_symbols(c, m)] for m in MODULES}
-    for m,layers in (('arm', range(0, len(c.arm)-2, 2)), ('synthesis', (-4, -2))):
-        for i in layers: nets[m][i] = residual(nets[m][i], c.steps[:,COLUMNS[m][0]])
-    return nets
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #3cd3f73f
-LOWEST, HIGHEST = -106, 352             # indices of the smallest and largest scale: 2**(-106/16) = .0101, 2**22
-def whole_arm(
-    x:Tensor,                   # (S, context, P) symbols, float64
-    params:list[Tensor],        # W (S, o, i), b (S, o), ... from `whole_networks`
-    steps:Tensor,               # (S, 5) exponents
-)->tuple[Tensor, Tensor]:       # int64 (S, P): mean in 2**-16, index of the scale
-    "Mean and scale of each latent, the same integers on every machine"
-    x, exponents = x*2.**FRACTION, steps[:,list(COLUMNS['arm'])].T
-    for i in range(0, len(params)-2, 2): x = whole_layer(x, params[i], params[i+1], *exponents).clamp_min_(0)
-    mu, s = whole_layer(x, params[-2], params[-1], *exponents).clamp_(-2.**37, 2.**37).long().unbind(1)
-    s = (s-4*2**FRACTION).clamp(-301466, 5*2**FRACTION)                           # -4.6 and 5
-    return mu, ((s*24204406 + 2**35) >> 36).clamp_min(LOWEST)                     # 16/ln 2 = 24204406 / 2**20
+__all__ = ['ROWS', 'PLACES', 'REACH', 'tables', 'put_symbols', 'get_symbols', 'waves', 'walk', 'lay_out', 'take_up', 'pack',
+           'unpack', 'write_codes', 'read_codes']
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #4409059e
 ROWS, PLACES, REACH = 32-LOWEST, 64, 31 # scales in the table, places of a mean, integers to either side
@@ -85,6 +35,7 @@ def _decays():
     decay = [ctx.exp(ctx.divide(-v, Decimal(64))) for v in inverse]
     return np.array([int(ctx.multiply(d, Decimal(2**31))) for d in decay])
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #40d689a9
 @lru_cache(1)
 def tables()->np.ndarray:               # (ROWS*64, 64) float32, whole numbers that sum to 2**24
     "Frequencies of the discretised Laplace distribution, from integer arithmetic alone"
@@ -238,6 +189,7 @@ def _get_tensor(decoder, shape, exponent):
     v = get_symbols(decoder, np.zeros(n, np.int64), np.full(n, i))
     return (torch.from_numpy(v).double()/2.**exponent).float().view(shape)
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #944d6029
 def _get_networks(decoder, c):
     "What `_put_networks` sent"
     shapes, slices = _shapes(c), []
@@ -271,6 +223,7 @@ def _get_classes(data):
     lines = zlib.decompressobj().decompress(data, 2**24).decode().split('\n')
     return [ClassInfo(name, wnid or None) for name,_,wnid in (l.partition('\t') for l in lines)]
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #1f589038
 def _unpack_head(data):
     "A codec without tensors, and where the next part begins"
     _, decoder, context, depth, flags, H, W, S, soft, names = _HEAD.unpack_from(data)
@@ -336,6 +289,7 @@ def _check(data, name):
         version = data[3:4].decode('ascii', 'replace')
         raise DdnbError(f"{name} is of version {version}; this ddnb reads version 1, a newer one may read it")
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #f6e0d3be
 @torch.no_grad()
 def unpack(
     data:bytes,
@@ -364,6 +318,7 @@ def write_codes(
     "Write a codec to a file, whole or not at all"
     return write_atomic(Path(path), pack(c))
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #d92ee208
 def read_codes(
     path:str|Path,
     batch:int=512,              # samples of each slice at once
@@ -371,52 +326,3 @@ def read_codes(
     "Read a codec from a file"
     if not Path(path).is_file(): raise DdnbError(f"there is no file {path}")
     return unpack(Path(path).read_bytes(), batch, str(path))
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #055e75f9
-def _whole_upsample(symbols, kernel, exponents):
-    "All grids at the finest one's size, in multiples of 2**-16"
-    up, taps = 2.**-exponents.double().view(-1, 1, 1, 1, 1), phases(kernel)
-    limit = (2.**51/taps.abs().sum(2).amax(1).clamp_min(1)).floor().view(-1, 1, 1, 1, 1)
-    x = symbols[-1][:,None].double()*2.**FRACTION
-    for g in symbols[-2::-1]:
-        y = (double_size(x.clamp(-limit, limit), taps)*up + .5).floor()[...,:g.shape[2],:g.shape[3]]
-        x = torch.cat([g[:,None].double()*2.**FRACTION, y], 1)
-    return x
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #f568836f
-def _whole_pixels(x, params, exponents):
-    "1x1 layers with a ReLU between them, tile by tile"
-    out = x.new_empty(x.shape[0], params[-1].shape[1], x.shape[2])
-    for s,p in tiles(x.shape[0], x.shape[2], 2*max(t.shape[1] for t in params)):
-        y = x[s,:,p]
-        for i in range(0, len(params), 2):
-            y = whole_layer(y, params[i][s], params[i+1][s], *exponents[:,s])
-            if i+2 < len(params): y.clamp_min_(0)
-        out[s,:,p] = y
-    return out
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #f532d964
-def _whole_images(symbols, nets, steps):
-    "Levels of 1/65535 of some slices and samples"
-    params, exponents = nets['synthesis'], steps[:,list(COLUMNS['synthesis'])].T
-    x = _whole_upsample(symbols, nets['upsampling'][0], steps[:,4])
-    shape = len(steps), 3, *x.shape[2:]
-    x = _whole_pixels(x.flatten(2), params[:-4], exponents).view(shape)
-    x = whole_layer(shifts(x), params[-4], params[-3], *exponents).clamp_min_(0).view(shape)
-    x = whole_layer(shifts(x), params[-2], params[-1], *exponents).view(shape)
-    return ((x.clamp(-2.**30, 2.**30)*65535 + 2**15)*2.**-FRACTION).floor().transpose(1, 2)
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #c1d86e94
-@torch.no_grad()
-def render(
-    c:Codec,                    # quantised, e.g. as read
-    pixels:int=2**15,           # of one piece; the images do not depend on it
-)->Tensor:                      # (S, N, 3, H, W) float32, multiples of 1/65535, not clipped
-    "Images of a quantised codec, the same bits on every machine"
-    c = copy_codec(c, 'cpu')
-    nets, symbols = whole_networks(c), to_symbols(c.latents)
-    images = torch.empty(*symbols[0].shape[:2], 3, *c.size)
-    for s,m in pieces(c, pixels):
-        some = {k: [p[s] for p in params] for k,params in nets.items()}
-        images[s,m] = (_whole_images([z[s,m] for z in symbols], some, c.steps[s])/65535).float()
-    return images

@@ -90,11 +90,13 @@ def parameters(c:Codec)->list[Tensor]:
     "All that is learned: latents, then the three networks"
     return c.latents + [p for m in MODULES for p in getattr(c, m)]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #16eeed5a
 def sample_mask(c:Codec)->Tensor:              # (S, N) bool
     "True where a sample exists; False where a shorter slice is padded"
     z = c.latents[0]
     return torch.arange(z.shape[1], device=z.device) < torch.tensor(c.counts, device=z.device)[:,None]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #393448bb
 def sample_labels(c:Codec)->Tensor:     # (samples,) int64
     "The class of each sample, slice by slice"
     return torch.tensor(c.labels).repeat_interleave(torch.tensor(c.counts))
@@ -103,6 +105,7 @@ def sample_labels(c:Codec)->Tensor:     # (samples,) int64
 def _with_tensors(c, f, **others):
     return replace(c, **{m: [f(p) for p in getattr(c, m)] for m in ('latents', *MODULES)}, **others)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #1c75640c
 def select_slices(
     c:Codec,
     slices:list[int],           # which slices
@@ -112,6 +115,7 @@ def select_slices(
     steps = None if c.steps is None else c.steps[slices]
     return _with_tensors(c, lambda p: p[slices], counts=counts, labels=labels, steps=steps, soft_labels=None)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #a9240a38
 def copy_codec(c:Codec, device:str|torch.device|None=None)->Codec:
     "The same values in tensors of their own, without gradients, on `device`"
     return _with_tensors(c, lambda p: p.detach().clone().to(device or p.device))
@@ -199,6 +203,7 @@ def phases(kernel:Tensor)->Tensor:      # (S, 8, 8) -> (S, 4, 16)
     tap = [[7-p-2*t for t in range(4)] for p in (0, 1)]
     return torch.stack([kernel[:,tap[p]][:,:,tap[q]].flatten(1) for p in (0, 1) for q in (0, 1)], 1)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #328cef79
 def double_size(
     x:Tensor,                   # (S, C, N, h, w)
     taps:Tensor,                # (S, 4, 16), from `phases`
@@ -217,6 +222,7 @@ def _tap_matrices(size, to):
     each_alone = torch.eye(pixels).view(1, 1, pixels, *size).expand(64, -1, -1, -1, -1)
     return double_size(each_alone, taps)[...,:to[0],:to[1]].reshape(64, -1)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #744aa805
 def _double_small(x, kernel, to):
     "`double_size` by one matrix, cropped to `to`"
     S, C, N, h, w = x.shape
@@ -252,12 +258,14 @@ def tiles(
     s = max(1, most//(width*p))
     return [(slice(i, i+s), slice(j, j+p)) for i in range(0, slices, s) for j in range(0, pixels, p)]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #b7c9d779
 def hidden_layers(x:Tensor, params:list[Tensor])->list[Tensor]: # (S, C, P); W (S, o, i), b (S, o), ...
     "Inputs of every layer, with a ReLU after each but the last"
     seen = [x]
     for W,b in zip(params[:-2:2], params[1:-2:2]): seen.append(torch.baddbmm(b[:,:,None], W, seen[-1]).relu_())
     return seen
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #14e7d361
 def last_layer(x:Tensor, params:list[Tensor])->Tensor:
     "The result, from the last layer's input"
     return torch.baddbmm(params[-1][:,:,None], params[-2], x)
@@ -317,6 +325,7 @@ def shifts(x:Tensor)->Tensor:   # (S, C, N, H, W) -> (S, C*9, N*H*W)
     padded = F.pad(x.reshape(S*C, N, h, w), (1,)*4, mode='replicate').view(S, C, N, h+2, w+2)
     return Windows.apply(padded, WINDOW_3, (h, w), 2).view(S, C*9, -1)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #81e6b16b
 def synthesise(
     x:Tensor,                   # (S, grids, N, H, W), from `upsample`
     params:list[Tensor],        # W, b, ... of every layer
@@ -340,6 +349,7 @@ def decode(
     images = synthesise(upsample(symbols, c.upsampling[0]), c.synthesis)
     return (images*65535).round()/65535 if levels else images
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #8222c451
 def flatten_samples(c:Codec, images:Tensor)->Tensor:   # (S, N, ...) -> (samples, ...)
     "Slice by slice, without the padding; the order of `sample_labels`"
     return images[sample_mask(c)]
@@ -356,6 +366,7 @@ def pieces(
     s = max(1, most//(image*n))
     return [(slice(i, i+s), slice(j, j+n)) for i in range(0, len(c), s) for j in range(0, samples, n)]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #9d08d5a4
 def piece(c:Codec, slices:slice, samples:slice)->Codec:
     "Part of a codec in tensors that gather gradients of their own"
     latents = [z.detach()[slices,samples].requires_grad_() for z in c.latents]

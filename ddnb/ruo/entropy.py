@@ -47,6 +47,7 @@ def raw_noise(
     for part in out.split(numbers): part.normal_(generator=g) if kind == 'gaussian' else part.uniform_(generator=g)
     return out
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #d38491eb
 def shape_noise(
     raw:Tensor, kind:str='gaussian',
     sigma:float=0.25,           # deviation of the Gaussian
@@ -55,6 +56,7 @@ def shape_noise(
     "Noise from `raw_noise`"
     return sigma*raw if kind == 'gaussian' else kumaraswamy(raw, a)
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #54a43752
 def draw_noise(
     z:list[Tensor],             # the latents
     g:Generator, kind:str='gaussian', sigma:float=0.25, a:float=2., # as above
@@ -78,6 +80,7 @@ class _SoftTwice(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): return grad*ctx.saved_tensors[0], None, None
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #a7ad51db
 def _soft_symbols(z, noise, T):
     "The soft quantiser on all grids at once"
     numbers = [t.numel() for t in z]
@@ -108,10 +111,12 @@ _ROWS = {                       # row above -> first and last column
     32: {-4: (-2, 1), -3: (-3, 3), -2: (-3, 4), -1: (-4, 4), 0: (-4, -1)}}
 OFFSETS = {c: [(dy, dx) for dy,(a,b) in rows.items() for dx in range(a, b+1)] for c,rows in _ROWS.items()}
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #61d95bea
 def _neighbours(padded, context, size):
     "Views of a grid with a border of four, one for each neighbour"
     return shifted_views(padded, [(4+dy, 4+dx) for dy,dx in OFFSETS[context]], size)
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #562c9083
 def contexts(
     x:Tensor,                   # (S, N, h, w) symbols of one grid
     context:int,                # 8, 16, 24 or 32 neighbours
@@ -126,6 +131,7 @@ def arm_layers(params:list[Tensor])->list[Tensor]:      # W (S, o, i), b (S, o),
     one = torch.eye(params[0].shape[1], device=params[0].device, dtype=params[0].dtype)
     return [p+one if p.dim() == 3 and i < len(params)-2 else p for i,p in enumerate(params)]
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #296d17de
 def arm(
     x:Tensor,                   # (S, context, P) contexts of P latents
     params:list[Tensor],        # W (S, o, i), b (S, o), ...
@@ -179,6 +185,7 @@ def _stack_contexts(grids, context):
         torch._foreach_copy_(part.unflatten(2, g.shape[1:]).unbind(1), views)
     return out
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #ce6d4e57
 def _unstack_contexts(grad, grids, context):
     "Gradients of contexts, added up at the latents they came from"
     out = []

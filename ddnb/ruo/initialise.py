@@ -39,6 +39,7 @@ def bits_per_pixel(
     bits = rate(c, symbols)
     return bits/(torch.tensor(samples or c.counts).to(bits)*c.size[0]*c.size[1])
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #72a5a54b
 def squared_error(
     c:Codec,
     symbols:list[Tensor],
@@ -83,6 +84,7 @@ def clip_slices(
     shrink = (most/(length+1e-6)).clamp(max=1)
     for p in params: p.grad.mul_(shrink.view(-1, *[1]*(p.dim()-1)))
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #6f616cd8
 def make_trainable(c:Codec, lr:float)->torch.optim.Adam:    # over all its tensors
     "An optimiser for a codec's own tensors"
     fused = c.latents[0].device.type in ('cpu', 'cuda')
@@ -175,6 +177,7 @@ def larger_decoder(decoder:str)->str|None:
     wider = [v for v,w in DECODERS.items() if len(w) == len(widths) and w[1:] == widths[1:] and w[0] > widths[0]]
     return min(wider, key=lambda v: DECODERS[v][0], default=None)
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #f6e492bd
 def grow_decoder(
     c:Codec,                        # not changed
     decoder:str,                    # wider in its first layer

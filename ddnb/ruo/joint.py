@@ -104,6 +104,7 @@ def decode_pieces(
         symbols = to_symbols(part.latents, 'soft', [n[where] for n in noise])
         yield where, part, decode(part, symbols), bits_per_pixel(part, symbols, c.counts[where[0]])
 
+# %% ../../nbs/08_ruo/05_joint.ipynb #99310a47
 def image_gradient(
     c:Codec, drawn:Iterable[Piece],
     utility:Callable, step:int,     # from `make_utility`
@@ -123,6 +124,7 @@ def keeps_graphs(c:Codec)->bool:
     z = c.latents[0]
     return z.shape[:2].numel()*c.size[0]*c.size[1] <= KEPT['cpu' if z.device.type == 'cpu' else 'gpu']
 
+# %% ../../nbs/08_ruo/05_joint.ipynb #98278a31
 def backward(
     c:Codec, drawn:Iterable[Piece],
     grad:Tensor,                    # from `image_gradient`

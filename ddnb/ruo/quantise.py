@@ -37,6 +37,7 @@ def laplace_std_bits(
     b = (s.std(1, correction=0, keepdim=True)/math.sqrt(2)).clamp_min(1e-3)
     return -_mass(s, b).log2().clamp_min(-32).sum(1)
 
+# %% ../../nbs/08_ruo/02_quantise.ipynb #3cecfeac
 def bitstream_bits(
     s:Tensor,                   # (S, n) symbols of one group
 )->Tensor:                      # (S,)
@@ -118,6 +119,7 @@ def slice_bits(
     with torch.no_grad(): latents = rate(c, to_symbols(c.latents)).double().cpu()
     return dict(latents=latents, **{m: network_bits(c, m, nn_rate).cpu() for m in MODULES}, labels=labels)
 
+# %% ../../nbs/08_ruo/02_quantise.ipynb #eb6035c7
 def kilobytes_per_class(bits:dict[str,Tensor], classes:int)->float:
     "bpc as the field prints it: thousands of 1024 bytes (RUO, eq. 21)"
     return float(sum(b.sum() for b in bits.values()))/classes/8192
@@ -127,6 +129,7 @@ def _pairs(module):
     "All pairs of steps, from the finest"
     return torch.cartesian_prod(*(torch.arange(n, -1, -1) for n in RANGES[module])).view(-1, len(RANGES[module]))
 
+# %% ../../nbs/08_ruo/02_quantise.ipynb #685ad961
 def _search_arm(c, symbols, others, best, nn_rate):
     "Steps of the autoregressive network with the fewest bits in all, and how many these are"
     chosen = torch.full((len(c), 2), KEPT)
@@ -161,6 +164,7 @@ def _group_costs(params, exponent, nn_rate):
     largest = torch.stack([s.abs().flatten(1).amax(1) for s in symbols]).amax(0).round()
     return group_bits([s.round() for s in symbols], nn_rate).masked_fill(largest > MAX_SYMBOL, math.inf)
 
+# %% ../../nbs/08_ruo/02_quantise.ipynb #2ab350af
 def _pair_costs(c, module, nn_rate):
     "Bits of every pair of steps, (pairs, S)"
     groups, pairs, params = len(COLUMNS[module]), _pairs(module), getattr(c, module)

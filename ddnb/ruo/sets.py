@@ -13,10 +13,11 @@ from torch import Tensor
 from ..core import get_device
 from ..errors import DataWarning, DdnbError
 from ..evaluate.labels import as_logits
-from .bitstream import pack, render, unpack
+from .bitstream import pack, unpack
 from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels, sample_mask
 from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, step_size
 from .quantise import quantise, slice_bits
+from .whole import render
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector, read_manifest
 from ..sets.resume import Resume
@@ -153,10 +154,12 @@ def _better(best, found, bpc):
     "The larger of two files that fit"
     return found if found[2] <= bpc and (best is None or found[2] > best[2]) else best
 
+# %% ../../nbs/08_ruo/06_sets.ipynb #473c0a02
 def _too_small(bpc, least):
     return (f"bpc={bpc:g} cannot be met: the smallest file found has {math.ceil(1000*least)/1000} kB a class; "
             "ask for that, or take fewer images, a smaller decoder or more iterations")
 
+# %% ../../nbs/08_ruo/06_sets.ipynb #b75985b4
 def _say_short(bpc, kb, why):
     "One line on a budget that was not used up"
     line = f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached{'; ' if why else ''}{why or ''}"

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #49514687
 from __future__ import annotations
+from fastcore.basics import patch
 from pathlib import Path
 import torch
 from ..matching.pixels import LOOPS, at_most, default_arch, open_pixels, start_images
@@ -27,8 +28,10 @@ from ..threads import threads_for
 __all__ = ['COLUMNS_A2', 'TABLE_A2', 'MATCHED', 'PHASES', 'COMMON', 'DEFAULTS', 'paper_row', 'ruo_options', 'first_phase',
            'JointPhase', 'joint_phase', 'distill']
 
-# %% ../../nbs/08_ruo/07_stages.ipynb #cdcffa84
+# %% ../../nbs/08_ruo/07_stages.ipynb #13b075f3
 COLUMNS_A2 = ('context', 'depth', 'decoder', 'slice_size', 'syn_steps', 'expert_epochs', 'max_start_epoch', 'batch_syn')
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #cdcffa84
 TABLE_A2 = {                    # data -> samples per class -> row
     'cifar10': {
         64: (16, 4, 'v4-480', 64, 60, 2, 10, 256),
@@ -43,7 +46,9 @@ TABLE_A2 = {                    # data -> samples per class -> row
         15: (16, 2, 'v4-240', 15, 20, 2, 10, 102),
         51: (32, 4, 'v5-240', 51, 40, 2, 20, 80),
         102: (32, 4, 'v5-240', 102, 40, 2, 20, 80)}}
-MATCHED = {96: (32, 4, 'v5-320', 96)}       # GM and DM on ImageNet subsets
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #734d1e9b
+MATCHED = {96: (32, 4, 'v5-320', 96)}
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #5b361e78
 _DSA = 'color_crop_cutout_flip_scale_rotate'
@@ -52,6 +57,8 @@ PHASES = dict(
             how='unrolled', families=_DSA),
     dm=dict(beta=1e6, iterations=20000, lam=20., lam2=0.67, weight=1000., batch_real=256, families=_DSA),
     gm=dict(beta=1e6, iterations=800, lam=2.8e-2, lam2=1.2e-2, weight=100., batch_real=256, lr_net=0.01, families=_DSA))
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #3ffe32d7
 COMMON = dict(loss='tm', first_iterations=400, first_lr=0.01, tries=5, keep=2, lr=1e-3, mse=5e-7, nn_rate='laplace_std',
               width=128)
 
@@ -68,6 +75,7 @@ def _family(data):
     if data in TABLE_A2: return data
     return 'imagenet' if is_subset(data) or data == 'tiny-imagenet' else 'cifar10'
 
+# %% ../../nbs/08_ruo/07_stages.ipynb #3be5b84f
 def paper_row(
     data:str, ipc:int,          # name of the data set; samples per class
     loss:str='tm',              # "tm", "dm" or "gm"
@@ -129,15 +137,21 @@ class JointPhase:
                                 self.progress, self.keep, name)
         self.learned = float(utility.lr) if o['loss'] == 'tm' else None
         return c
-    def first(self, c:Codec):
-        "Let the images become good"
-        self.code = self.run(c, self.half, self.o['lam'], 0)
-        self.lr = self.learned
-    def second(self, lam:float)->Codec:
-        "Bring the bits down, and quantise"
-        q = quantise(self.run(self.code, self.steps-self.half, lam, self.half), self.o['mse'], self.o['nn_rate'])
-        q.syn_lr, q.classes = self.learned, list(self.data.classes)
-        return q
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #60652cdf
+@patch
+def first(self:JointPhase, c:Codec):
+    "Let the images become good"
+    self.code = self.run(c, self.half, self.o['lam'], 0)
+    self.lr = self.learned
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #2cd2e451
+@patch
+def second(self:JointPhase, lam:float)->Codec:
+    "Bring the bits down, and quantise"
+    q = quantise(self.run(self.code, self.steps-self.half, lam, self.half), self.o['mse'], self.o['nn_rate'])
+    q.syn_lr, q.classes = self.learned, list(self.data.classes)
+    return q
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #b4a43fe6
 def joint_phase(
@@ -194,6 +208,7 @@ def distill(
     pixels = open_pixels(data, space)
     return _distill(*pixels, ipc, bpc, seed, out, progress, given, expert_folder, space, get_device(device))
 
+# %% ../../nbs/08_ruo/07_stages.ipynb #65d5bbc0
 _OF_THE_CALL = ('data', 'ipc', 'bpc', 'seed', 'out', 'progress', 'expert_folder', 'space', 'device')
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #28a43965
