@@ -165,6 +165,7 @@ def inner_batches(
 # %% ../../nbs/04_matching/02_trajectories.ipynb #e442f4b0
 def _vector(grads): return torch.cat([g.flatten() for g in grads])
 
+# %% ../../nbs/04_matching/02_trajectories.ipynb #4d678d57
 class _Student:
     "What one step needs beside weights, images and step size"
     def __init__(self, net, labels, loss, augment, k):
@@ -205,6 +206,7 @@ class _Held:
     "A tensor that autograd stores"
     def __init__(self, tensor): self.tensor = tensor
 
+# %% ../../nbs/04_matching/02_trajectories.ipynb #7d01b477
 class _Count:
     "Counts the bytes that autograd stores, as long as it stores them"
     def __init__(self): self.held = WeakSet()

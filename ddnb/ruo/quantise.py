@@ -200,7 +200,7 @@ def quantise(
     "Round every slice's networks to the cheapest steps that keep its images (RUO, eq. 14 and appendix)"
     known(nn_rate, NN_RATES, 'network rate')
     q, symbols, steps = copy_codec(c), to_symbols(c.latents), []
-    q.steps = None
+    q.steps = latents = None            # the latents' rate is known once the arm has its steps
     reference, bits = decode(q, symbols, levels=True), {m: network_bits(q, m) for m in MODULES}
     best = torch.full((len(c),), math.inf, dtype=torch.float64, device=reference.device)
     for m in MODULES:

@@ -13,8 +13,6 @@ from torch import Tensor
 from ..contract import checked
 from ..core import get_device
 from ..errors import DataWarning, DdnbError
-from ..sets.distilled import DistilledSet
-from ..sets.manifest import read_manifest
 from ..evaluate.labels import as_logits
 from .bitstream import pack, unpack
 from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels, sample_mask
@@ -22,7 +20,8 @@ from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, 
 from .quantise import quantise, slice_bits
 from .whole import render
 from ..sets.distilled import DistilledSet
-from ..sets.folder import collector, read_manifest
+from ..sets.folder import collector
+from ..sets.manifest import read_manifest
 from ..sets.resume import Resume
 from ..threads import threads_for
 
