@@ -147,7 +147,8 @@ def budget_search(
         i = search.nearest()
         q = round_off(i)
         best = _better(best, (q, search.tried[i][0], len(pack(q))/1024/classes), bpc)
-    if best is None: raise DdnbError(_too_small(bpc, search.tried[-1][1] if round_off is None else len(pack(q))/1024/classes))
+    if best is None:
+        raise DdnbError(_too_small(bpc, search.tried[-1][1] if round_off is None else len(pack(q)) / 1024 / classes))
     short = _say_short(bpc, best[2], why) if fill and best[2] < .97*bpc else None
     return best[0], dict(tradeoff=best[1], tried=search.tried, **(dict(short=short) if short else {}))
 
@@ -164,7 +165,9 @@ def _too_small(bpc, least):
 # %% ../../nbs/08_ruo/06_sets.ipynb #b75985b4
 def _say_short(bpc, kb, why):
     "One line on a budget that was not used up"
-    line = f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached{'; ' if why else ''}{why or ''}"
+    line = (
+        f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached{'; ' if why else ''}{why or ''}"
+    )
     warnings.warn(line, DataWarning, stacklevel=4)
     return line
 

@@ -128,7 +128,10 @@ class Matching:
     ):
         self.data, self.o, self.seed, self.experts, self.groups = data, o, seed, experts, []
         if o['matching'] != 'mtt': return
-        self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device, o.get('at_once'))
+        self.lr, self.net = (
+            torch.tensor(float(o['lr_init']), device=device),
+            experts.net(data, device, o.get('at_once')),
+        )
         self.groups = [dict(params=[self.lr], lr=o['lr_lr'])]
 
     def state(self)->dict:
