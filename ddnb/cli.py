@@ -8,7 +8,7 @@ import argparse, contextlib, inspect, re, sys, warnings
 from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
-from .console import run_command, say
+from .console import let_threads_sleep, run_command, say
 from .contract import METHODS, RANGES, check_ipc, check_options, get_method
 from .errors import DataWarning, DdnbError, known
 from .options import add_options, option_names
@@ -281,6 +281,7 @@ def main(
 )->int:                         # exit code
     "The `ddnb` command"
     argv = sys.argv[1:] if argv is None else list(argv)
+    let_threads_sleep()
     def command():
         if argv[:1] == ['--version']: return print(f'ddnb {__version__}')
         if argv[:1] in ([], ['-h'], ['--help'], ['help']): return print(_usage())
