@@ -16,7 +16,8 @@ from ..errors import DdnbError, known
 from .dsa import dsa
 from .losses import distribution_matching, matching_net, real_batch, siamese, to_net, to_pixels
 from ..sets.distilled import DistilledSet
-from ..sets.folder import collector, read_manifest
+from ..sets.folder import collector
+from ..sets.manifest import read_manifest
 from ..sets.resume import Resume
 
 # %% auto #0

@@ -13,7 +13,7 @@ from ..contract import checked
 from ..core import get_device
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
-from ..sets.folder import read_manifest
+from ..sets.manifest import read_manifest
 from ..evaluate.labels import as_logits
 from ..sets.folder import collector
 from ..sets.resume import Resume
