@@ -7,13 +7,13 @@ from __future__ import annotations
 import os, warnings
 from pathlib import Path
 import torch
-from ..contract import Whole, checked
 from ..core import ClassInfo
 from .folders import from_tree
 from .images import IMAGENET_STATS, RESIZE, ImageData, Split, carve_val, resized
 from .libraries import from_library
 from .subsets import ALIASES, SUBSETS, is_subset, subset
 from ..errors import DataWarning, DdnbError, known
+from ..ranges import Whole, checked
 
 # %% auto #0
 __all__ = ['MEDMNIST', 'KNOWN', 'data_names', 'is_known', 'load_data']
