@@ -9,7 +9,7 @@ from collections.abc import Callable
 from .errors import DdnbError
 
 # %% auto #0
-__all__ = ['prepare_streams', 'one_line', 'say', 'let_threads_sleep', 'stopped_by', 'answer', 'run_command']
+__all__ = ['prepare_streams', 'one_line', 'say', 'stopped_by', 'answer', 'run_command']
 
 # %% ../nbs/11_scale/04_console.ipynb #8639fed0
 _SPELT = {'±': '+-', '×': 'x', '−': '-', '–': '-', '—': '-', '…': '...', '’': "'", '█': '#', '‖': '|'}
@@ -43,17 +43,6 @@ def say(
     if sys.stderr is None: return
     with contextlib.suppress(OSError, ValueError):
         print(f'ddnb: {one_line(message)}', file=sys.stderr, flush=True)
-
-# %% ../nbs/11_scale/04_console.ipynb #c05e1002
-_WAITING = dict(OMP_WAIT_POLICY='passive', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0')
-def let_threads_sleep(
-    environ:dict|None=None,     # None: this process's
-)->bool:                        # whether it was in time: torch is not loaded yet
-    "Ask OpenMP to let waiting threads sleep, unless the environment says something of it"
-    if 'torch' in sys.modules: return False
-    environ = os.environ if environ is None else environ
-    if not environ.keys() & _WAITING.keys(): environ.update(_WAITING)
-    return True
 
 # %% ../nbs/11_scale/04_console.ipynb #c9ed3034
 _STOPS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)]
