@@ -274,7 +274,7 @@ def _remade(argv, name, module, *examples):
     folder, quiet = o.pop('folder'), o.pop('quiet')
     from ddnb.files import open_output
     from ddnb.sets.distilled import DistilledSet
-    import ddnb.sets.folder                     # gives sets their `load`
+    import ddnb.sets.folder                     # noqa: F401, gives sets their `load`
     o = check_options(fn, o)
     open_output(o['out'], folder=True)
     _say_made(fn(DistilledSet.load(folder), **o, **_silence(fn, quiet)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 import torch.nn.functional as F

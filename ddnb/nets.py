@@ -5,7 +5,6 @@
 # %% ../nbs/00_foundations/03_nets.ipynb #e5238f21
 from __future__ import annotations
 import math
-from functools import partial
 import timm
 import torch
 import torchvision

@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from conftest import ROOT
 from ddnb.baselines import plain
 from ddnb.errors import DdnbError
-from ddnb.generators.diffusion.latent import LatentDiffusion
 from ddnb.generators.diffusion.prediction import BETAS, PREDICTIONS, process_of, to_noise, zero_terminal_snr
 from ddnb.generators.diffusion.schedule import Schedule, linear_betas, predict_x0, q_sample
 from ddnb.generators.model_files import fetch, pick_weights

@@ -1,7 +1,5 @@
 "Every option of every method has a range, and what lies outside it is answered in one line before any work"
 import inspect, math
-from pathlib import Path
-from typing import Literal, Optional, Union
 import numpy as np
 import pytest, torch
 from ddnb.cao2.refinement import CONVENTIONS, NORMS

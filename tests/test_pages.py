@@ -6,14 +6,14 @@ from conftest import ROOT
 PAGES = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if not any(q.startswith(('.', '_')) for q in p.relative_to(ROOT).parts))
 pages = pytest.mark.parametrize('page', PAGES, ids=lambda p: p.relative_to(ROOT/'nbs').as_posix())
 TESTS = {'test_eq', 'test_close', 'test_fail', 'test_ne', 'test_is', 'test_warns', 'test_stdout', 'test'}       # of fastcore.test
-HIDDEN = ('hide', 'hide_input', 'export', 'exporti', 'default_exp', 'slow', 'gpu')
+HIDDEN = {'hide', 'hide_input', 'export', 'exporti', 'default_exp'}
 
-def shown(page):
-    "Source of the code cells that the site shows and a reader can run"
+def shown(page, left_out=HIDDEN):
+    "Source of the code cells that the site shows"
     for cell in json.loads(page.read_text(encoding='utf-8'))['cells']:
         source = ''.join(cell['source'])
         directives = re.findall(r'^#\|\s*([\w-]+)', source, re.M)
-        if cell['cell_type'] != 'code' or 'show_doc(' in source or set(directives) & set(HIDDEN) or re.search(r'^#\| echo: false', source, re.M): continue
+        if cell['cell_type'] != 'code' or 'show_doc(' in source or set(directives) & left_out or re.search(r'^#\| echo: false', source, re.M): continue
         yield '\n'.join(line for line in source.splitlines() if not line.startswith(('#|', '%', '!')))
 
 def made_and_used(source):
@@ -43,4 +43,4 @@ def test_what_is_shown_runs_alone(page, monkeypatch, tmp_path):
     monkeypatch.chdir(page.parent)
     monkeypatch.setenv('DDNB_CACHE', str(tmp_path))
     shell = CaptureShell(page)
-    shell.run_all(new_nb([mk_cell(source) for source in shown(page)]), exc_stop=True)
+    shell.run_all(new_nb([mk_cell(source) for source in shown(page, HIDDEN | {'slow', 'gpu'})]), exc_stop=True)

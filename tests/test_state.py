@@ -2,7 +2,6 @@
 import random, subprocess, sys
 from pathlib import Path
 import pytest, torch
-from ddnb.baselines.random import distill
 from ddnb.core import ClassInfo
 from ddnb.errors import DdnbError
 from ddnb.files import read_state, write_state

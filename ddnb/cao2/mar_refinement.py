@@ -10,7 +10,7 @@ from torch import Tensor
 from ..core import rng
 from ..errors import DdnbError, known
 from .refinement import NORMS, descend, refine_batches
-from ..generators.mar.transformer import mar_loss, mask_by_order, token_loss
+from ..generators.mar.transformer import mar_loss, mask_by_order
 from ..generators.mar.generator import MarGenerator
 from ..generators.mar.train import draw_ratio
 

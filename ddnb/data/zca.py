@@ -14,7 +14,6 @@ from torch import Tensor
 from ..errors import DdnbError
 from ..files import check_seal, write_state
 from .images import ImageData, Split
-from .load import load_data
 
 # %% auto #0
 __all__ = ['ZCA']

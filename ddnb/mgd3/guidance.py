@@ -5,7 +5,6 @@
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #6fd21f1e
 from __future__ import annotations
 import math
-import torch
 from torch import Tensor
 from ..errors import DdnbError
 from ..generators.diffusion.sampling import NoGuide

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from ..core import progress as progress_bar, rng
 from .codec import Codec, add_gradients, copy_codec, decode, init_codec, parameters, piece, pieces
-from .codec import DECODERS, sample_mask, select_slices, synthesis_shapes
+from .codec import DECODERS, sample_mask, select_slices
 from .entropy import rate, raw_noise, shape_noise, to_symbols
 from ..threads import small_ops_threads
 

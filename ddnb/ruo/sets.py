@@ -15,7 +15,7 @@ from ..core import get_device
 from ..errors import DataWarning, DdnbError
 from ..evaluate.labels import as_logits
 from .bitstream import pack, unpack
-from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels, sample_mask
+from .codec import MODULES, Codec, copy_codec, flatten_samples, sample_labels, sample_mask
 from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, step_size
 from .quantise import quantise, slice_bits
 from .whole import render

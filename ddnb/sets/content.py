@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load as st_read, save as st_bytes
 from torch import Tensor
 from ..errors import DdnbError
-from ..files import read_regular, write_atomic
+from ..files import read_regular
 
 # %% auto #0
 __all__ = ['SIDE', 'within', 'content', 'intact', 'read_pictures', 'read_tensor']

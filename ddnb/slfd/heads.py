@@ -4,7 +4,6 @@
 
 # %% ../../nbs/07_slfd/02_heads.ipynb #d32ede10
 from __future__ import annotations
-from collections.abc import Callable
 from dataclasses import fields
 import torch
 from fastcore.basics import patch

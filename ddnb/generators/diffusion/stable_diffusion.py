@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fastcore.basics import patch
-from torch import Tensor, nn
+from torch import Tensor
 from ...errors import DataWarning, DdnbError
 from ...data.images import ImageData
 from ..model_files import first_line, load_part, local_folder, weights_sha
