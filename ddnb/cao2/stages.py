@@ -229,6 +229,9 @@ def _generator_of(s, generator, device, dtype):
     made_with = (s.info.get('generator') or {}).get('id')
     if generator is None and not made_with:
         raise DdnbError("this set was not made with a generator; name one whose classes it has")
+    if generator is None and not Path(str(made_with)).exists():
+        raise DdnbError(f"this set says that it was made with {made_with!r:.80}, which is no folder here; name the generator "
+                        f"(--generator) if it may be fetched")
     return load_generator(generator or made_with, device, dtype)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #7a829c7b
