@@ -351,6 +351,8 @@ _OURS = (
 )
 
 # %% ../nbs/00_foundations/03_nets.ipynb #4b1dbbcd
+def _torchvision(): return torchvision.models.list_models(module=torchvision.models)
+
 def make_net(
     arch:str,               # a name that timm or torchvision knows
     num_classes:int=10,
@@ -359,13 +361,10 @@ def make_net(
     **kw,                   # e.g. `width=32`
 )->nn.Module:
     "A freshly initialised network; the global random state is left alone"
-    more = set(torchvision.models.list_models(module=torchvision.models)) - (names := set(timm.list_models()))
-    known(arch, sorted(names | more), 'network')
-    if arch in _OURS: kw = dict(img_size=img_size, **kw)
+    ours = arch in _OURS        # matching draws one every step, and the two lists take longer than a small network
+    if ours: kw = dict(img_size=img_size, **kw)
+    else: known(arch, sorted({*timm.list_models(), *_torchvision()}), 'network')
+    get = timm.create_model if ours or timm.is_model(arch) else torchvision.models.get_model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'net', arch).initial_seed())
-        return (
-            torchvision.models.get_model(arch, num_classes=num_classes, **kw)
-            if arch in more
-            else timm.create_model(arch, num_classes=num_classes, **kw)
-        )
+        return get(arch, num_classes=num_classes, **kw)

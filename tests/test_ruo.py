@@ -8,17 +8,18 @@ from ddnb.core import rng
 from ddnb.errors import DdnbError
 from ddnb.sets.distilled import DistilledSet
 from ddnb.data.load import load_data
-from ddnb.ruo.bitstream import pack, read_codes, render, unpack, write_codes
+from ddnb.ruo.bitstream import pack, read_codes, unpack, write_codes
+from ddnb.ruo.whole import render
 from ddnb.ruo.codec import DECODERS, MODULES, Codec, copy_codec, init_codec
 from ddnb.ruo.entropy import OFFSETS, to_symbols
-from ddnb.ruo.quantise import COLUMNS, slice_bits
-from ddnb.ruo.quantise import _round
+from ddnb.ruo.quantise import COLUMNS, round_networks, slice_bits
 
 GOLDEN = ROOT/'tests/vectors/codes.ruo'     # two slices, a bright outlier, names, a learning rate
 BLOB = GOLDEN.read_bytes()
 SYMBOLS, IMAGES = '6505b3546ea2805f', 'da499b767be87030'
 ASK = '''import hashlib, sys, torch
-from ddnb.ruo.bitstream import pack, read_codes, render
+from ddnb.ruo.bitstream import pack, read_codes
+from ddnb.ruo.whole import render
 from ddnb.ruo.entropy import to_symbols
 torch.set_num_threads(int(sys.argv[2])); batch = int(sys.argv[3])
 c = read_codes(sys.argv[1], batch)
@@ -30,7 +31,7 @@ def resign(b): return b[:-8] + hashlib.blake2b(b[:-8], digest_size=8).digest()
 def rounded(c, steps):
     "`c` on grids with these exponents, the same for every slice"
     q = copy_codec(c); q.steps = torch.tensor([steps]*len(c))
-    for m in MODULES: setattr(q, m, _round(getattr(q, m), q.steps.T[list(COLUMNS[m])]))
+    for m in MODULES: setattr(q, m, round_networks(getattr(q, m), q.steps.T[list(COLUMNS[m])]))
     return q
 
 def noisy(counts, size, decoder, context, depth, seed=0):
@@ -119,7 +120,7 @@ def test_size_is_the_estimate():
     for context,spc in ((8, 2), (16, 5), (32, 1)):
         c = noisy([spc]*4, (32, 32), 'v4-40', context, 2, 7); c.arm[-2], c.arm[-1] = c.arm[-2]*.3, torch.tensor([0., 3.2]).repeat(4, 1)
         q = rounded(c, [8, 10, 10, 10, 10]); grids = B.lay_out(q)*0
-        at = B._walk(q, grids, lambda s, mu, i: np.round(mu/2**16 + r.laplace(0, 2.**(i/16))).astype(np.int64), 64)
+        at = B.walk(q, grids, lambda s, mu, i: np.round(mu/2**16 + r.laplace(0, 2.**(i/16))).astype(np.int64), 64)
         q.latents = B.take_up(grids, at, q.size); estimate = sum(float(b.sum()) for b in slice_bits(q).values())/8
         assert abs(len(pack(q)) - estimate) <= .01*estimate + 64*4
 

@@ -23,6 +23,12 @@ def test_house_style(nb):
     assert words >= 2*sum(exported), 'fewer than two words of prose for each exported line'
     assert any(re.search(r'\btest_\w+\(|\bassert\b', s) for s in code), 'no assertion'
 
+@pytest.mark.parametrize('nb', NBS, ids=lambda p: p.relative_to(ROOT/'nbs').as_posix())
+def test_at_most_120_columns(nb):
+    cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
+    wide = [l for c in cells if c['cell_type'] == 'code' for l in ''.join(c['source']).splitlines() if len(l) > 120]
+    assert wide == []
+
 def test_public_functions_say_what_they_are():
     "Every public function and class of a module has a docstring, and functions annotate what they take"
     import importlib, inspect, pkgutil, ddnb

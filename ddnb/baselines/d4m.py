@@ -45,14 +45,17 @@ def _guides(gen, data, ipc, strength, seed, progress, folder):
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #ba1912bc
 def _check(o):
-    if not 0 < o['strength'] <= 1: raise DdnbError(f"strength is the share of the process that is walked, above 0 and at most 1, not {o['strength']}")
-    if o['sampler'] not in ('ddpm', 'ddim'): raise DdnbError(f"d4m begins on the way, which only 'ddpm' and 'ddim' do here, not {o['sampler']!r}")
+    if not 0 < o['strength'] <= 1:
+        raise DdnbError("strength is the share of the process that is walked, "
+                        f"above 0 and at most 1, not {o['strength']}")
+    if o['sampler'] not in ('ddpm', 'ddim'):
+        raise DdnbError(f"d4m begins on the way, which only 'ddpm' and 'ddim' do here, not {o['sampler']!r}")
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #a378b1dc
 @checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class, and prototypes per class
     seed:int=0,                         # of the noise
     batch_size:int=64,                  # fixed shape of the work
@@ -70,8 +73,10 @@ def distill(
 )->DistilledSet:
     "Prototypes noised part of the way and denoised again (D4M's disentangled diffusion)"
     data, gen = open_inputs(data, generator, device, dtype)
-    o = pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), strength=strength, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,
-                     num_steps=num_steps, sampler=sampler, mode_seed=mode_seed, batch_size=batch_size)
+    given = dict(strength=strength, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,
+                 num_steps=num_steps, sampler=sampler, mode_seed=mode_seed, batch_size=batch_size)
+    o = pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), **given)
     _check(o)
     sampling = {k: o[k] for k in ('cfg_scale', 'cfg_channels', 'num_steps', 'sampler', 'batch_size')}
-    return sampled_set(job('d4m', data, ipc, seed, o, gen.describe()), data, gen, sampling, out, progress, _guides(gen, data, ipc, o['strength'], mode_seed, progress, mode_folder))
+    guides = _guides(gen, data, ipc, o['strength'], mode_seed, progress, mode_folder)
+    return sampled_set(job('d4m', data, ipc, seed, o, gen.describe()), data, gen, sampling, out, progress, guides)

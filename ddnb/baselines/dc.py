@@ -7,12 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, checked, job, pick_options
-from ..core import get_device, rng
+from ..contract import checked, pick_options
+from ..core import rng
 from ..data.images import ImageData
-from ..errors import known
 from ..matching.losses import gradient_matching
-from ..matching.pixels import INITS, LOOPS, at_most, default_arch, fresh_net, inner_epochs, matched_step, open_pixels, pixel_set, start_images
+from ..matching.pixels import LOOPS, at_most, default_arch, fresh_net, inner_epochs, matched_step, run_pixels
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
 
@@ -37,23 +36,27 @@ def condense(
     keep:Resume=Resume(),           # where the state goes
 )->Tensor:                          # the images at the end
     "Gradient matching over random networks, trained a little between the steps (DC, algorithm 1)"
-    syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
+    syn = syn.clone().requires_grad_()
+    opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in keep.steps(o['iterations'], dict(syn=syn, opt=opt), 'gradient matching', progress):
         net = fresh_net(data, o, seed, 'net', it, device=syn.device)
+        def loss(syn, real, classes): return gradient_matching(net, syn, real, classes)
         for k in range(o['outer_loop']):
-            g = rng(seed, 'step', it, k); opt.zero_grad()
-            matched_step(lambda a, b, cs: gradient_matching(net, a, b, cs), syn, data, g, o['batch_real'], o['families']); opt.step()
+            g = rng(seed, 'step', it, k)
+            opt.zero_grad()
+            matched_step(loss, syn, data, g, o['batch_real'], o['families'])
+            opt.step()
             if k < o['outer_loop']-1: inner_epochs(net, syn, o, o['inner_loop'], g)
     return syn.detach()
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #53304f80
 def _run(method, table, data, ipc, seed, out, progress, space, device, given):
-    data, seen, zca = open_pixels(data, space)
-    outer, inner = at_most(LOOPS, ipc) if isinstance(ipc, int) and ipc > 0 else (1, 1)
-    o = dict(arch=default_arch(data), outer_loop=outer, inner_loop=inner, space=space) | pick_options(table, data.name, **given)
-    check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
-    info = job(method, data, ipc, seed, o, space=space, **(dict(zca=zca.describe()) if zca else {}))
-    return pixel_set(info, seen, lambda keep: (condense(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress, keep), {}), out)
+    def options(data):
+        outer, inner = at_most(LOOPS, ipc)
+        o = dict(arch=default_arch(data), outer_loop=outer, inner_loop=inner)
+        return o | pick_options(table, data.name, **given)
+    def optimise(run): return condense(run.seen, run.start, seed, run.options, progress, run.keep), {}
+    return run_pixels(method, data, ipc, seed, out, space, device, options, optimise)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #8a2983e0
 @checked
@@ -75,7 +78,8 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "Pixels whose gradients match those of real images (Dataset Condensation)"
-    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, outer_loop=outer_loop, inner_loop=inner_loop, arch=arch, width=width)
+    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init,
+                 outer_loop=outer_loop, inner_loop=inner_loop, arch=arch, width=width)
     return _run('dc', DEFAULTS, data, ipc, seed, out, progress, space, device, given)
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #7a373785
@@ -99,5 +103,6 @@ def dsa(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "Dataset Condensation with differentiable siamese augmentation (DSA)"
-    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families, outer_loop=outer_loop, inner_loop=inner_loop, arch=arch, width=width)
+    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families,
+                 outer_loop=outer_loop, inner_loop=inner_loop, arch=arch, width=width)
     return _run('dsa', DSA_DEFAULTS, data, ipc, seed, out, progress, space, device, given)

@@ -7,11 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, checked, job, pick_options
-from ..core import get_device
+from ..contract import checked, pick_options
 from ..data.images import ImageData
-from ..errors import known
-from ..matching.pixels import INITS, default_arch, means_step, open_pixels, pixel_set, start_images
+from ..matching.pixels import default_arch, means_step, run_pixels
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
 
@@ -20,7 +18,8 @@ __all__ = ['DEFAULTS', 'match_means', 'distill']
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #518cff75
 DEFAULTS = dict(
-    default=dict(iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real', families='color_crop_cutout_flip_scale_rotate'),
+    default=dict(iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real',
+                 families='color_crop_cutout_flip_scale_rotate'),
     digits=dict(iterations=200, lr_img=5.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #18e89df7
@@ -33,13 +32,13 @@ def match_means(
     keep:Resume=Resume(),           # where the state goes
 )->Tensor:                          # the images at the end
     "Distribution matching over random networks (DM, algorithm 1)"
-    syn = syn.clone().requires_grad_(); opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
+    syn = syn.clone().requires_grad_()
+    opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in keep.steps(o['iterations'], dict(syn=syn, opt=opt), 'distribution matching', progress):
-        opt.zero_grad(); means_step(data, syn, seed, it, o); opt.step()
+        opt.zero_grad()
+        means_step(data, syn, seed, it, o)
+        opt.step()
     return syn.detach()
-
-# %% ../../nbs/09_baselines/09_dm.ipynb #90834349
-def _options(data, space, given): return dict(arch=default_arch(data), space=space) | pick_options(DEFAULTS, data.name, **given)
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #39c1ed25
 @checked
@@ -60,8 +59,8 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "Pixels whose mean features are those of real images (distribution matching)"
-    data, seen, zca = open_pixels(data, space)
-    o = _options(data, space, dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families, arch=arch, width=width))
-    check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
-    info = job('dm', data, ipc, seed, o, space=space, **(dict(zca=zca.describe()) if zca else {}))
-    return pixel_set(info, seen, lambda keep: (match_means(seen, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o, progress, keep), {}), out)
+    given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families,
+                 arch=arch, width=width)
+    def options(data): return dict(arch=default_arch(data)) | pick_options(DEFAULTS, data.name, **given)
+    def optimise(run): return match_means(run.seen, run.start, seed, run.options, progress, run.keep), {}
+    return run_pixels('dm', data, ipc, seed, out, space, device, options, optimise)

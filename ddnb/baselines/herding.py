@@ -24,11 +24,12 @@ def herd(
     k:int,              # how many to choose
 )->Tensor:              # (k,) positions, in the order of choice
     "Greedy herding (iCaRL, algorithm 4), without replacement"
-    mu, sq, got, total = features.mean(0), features.pow(2).sum(1), [], torch.zeros_like(features[0])
+    mean, squares, got, total = features.mean(0), features.pow(2).sum(1), [], torch.zeros_like(features[0])
     for n in range(1, k+1):
-        far = sq - 2*features@(n*mu-total)
+        far = squares - 2*features@(n*mean-total)
         far[got] = torch.inf
-        got.append(int(far.argmin())); total = total + features[got[-1]]
+        got.append(int(far.argmin()))
+        total = total + features[got[-1]]
     return torch.tensor(got)
 
 # %% ../../nbs/09_baselines/02_herding.ipynb #12710081
@@ -46,8 +47,10 @@ def chosen_set(
     data = data if isinstance(data, ImageData) else load_data(data)
     check_ipc(ipc, data, real=True)
     w = collector(out, job(method, data, ipc, seed, dict(features=name_features(features))), data.classes)
-    for c in progress_bar([c for c in range(len(data.classes)) if c not in w.done], method, progress):
-        w.put(c, data.train.batch(data.train.of_class(c)[choose(class_features(data, c, features), ipc)]))
+    missing = [c for c in range(len(data.classes)) if c not in w.done]
+    for c in progress_bar(missing, method, progress):
+        chosen = choose(class_features(data, c, features), ipc)
+        w.put(c, data.train.batch(data.train.of_class(c)[chosen]))
     return w.close()
 
 # %% ../../nbs/09_baselines/02_herding.ipynb #28316048

@@ -16,7 +16,9 @@ from ..data.images import ImageData
 __all__ = ['cover', 'distill']
 
 # %% ../../nbs/09_baselines/03_k_center.ipynb #dd6872d7
-def _dist(f, p): "Squared distance of every row to one point"; return (f-p).pow(2).sum(1)
+def _dist(f, p):
+    "Squared distance of every row to one point"
+    return (f-p).pow(2).sum(1)
 
 # %% ../../nbs/09_baselines/03_k_center.ipynb #c445a900
 def cover(

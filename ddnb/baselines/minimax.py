@@ -35,7 +35,7 @@ class Bank:
     "The last rows of every class"
     def __init__(self, size:int=64): self.size, self.rows = size, defaultdict(list)
     def add(self, rows:Tensor, labels:list[int]):
-        for r,c in zip(rows.detach().flatten(1), labels): self.rows[c] = [*self.rows[c], r][-self.size:]
+        for row,c in zip(rows.detach().flatten(1), labels): self.rows[c] = [*self.rows[c], row][-self.size:]
     def cosines(self, row:Tensor, label:int)->Tensor|None:
         "Similarity of a row to those of its class; None where there are none yet"
         return F.cosine_similarity(row.flatten()[None], torch.stack(self.rows[label])) if self.rows[label] else None
@@ -55,7 +55,7 @@ def minimax_terms(
 # %% ../../nbs/09_baselines/07_minimax.ipynb #17341a54
 def _posteriors(gen, data, classes):
     "Scaled posterior means and deviations of the training images of some classes, and their labels"
-    at = torch.cat([data.train.of_class(c) for c in classes]); rows = []
+    at, rows = torch.cat([data.train.of_class(c) for c in classes]), []
     with torch.no_grad():
         for idx,n in fixed_batches(len(at), 64):
             q = gen.vae.encode(data.train.batch(at[idx]).to(gen.device, gen.vae_dtype)/127.5-1).latent_dist
@@ -64,12 +64,25 @@ def _posteriors(gen, data, classes):
     return mean, std, data.train.labels[at]
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #07d65b9b
+def _trainable(gen):
+    "Is it a diffusion transformer with learned variance, and with the encoder?"
+    if not isinstance(getattr(gen, 'net', None), DiTTransformer2DModel) or not hasattr(gen.vae, 'encode'): return False
+    return gen.net.config.out_channels == 2*gen.net.config.in_channels
+
 def _check(gen, data, classes, group):
-    if not (isinstance(getattr(gen, 'net', None), DiTTransformer2DModel) and hasattr(getattr(gen, 'vae', None), 'encode') and gen.net.config.out_channels == 2*gen.net.config.in_channels):
-        raise DdnbError(f"{getattr(gen, 'id', gen)} cannot be fine-tuned here: Minimax trains a diffusion transformer with learned variance (DiT)")
-    if gen.prediction != 'epsilon': raise DdnbError(f"{gen.id} predicts {gen.prediction}; Minimax trains a network that predicts noise")
-    if len(classes) > group: raise DdnbError(f"{len(classes)} classes are too many for one model, whose images turn to noise beyond {group}; name a part of them with classes, or let distill train a model for each part")
-    if data.size != gen.size: raise DdnbError(f"{gen.id} works at {gen.size} px and the images have {data.size}; load the data with size={gen.size}")
+    if not _trainable(gen):
+        raise DdnbError(f"{getattr(gen, 'id', gen)} cannot be fine-tuned here: "
+                        "Minimax trains a diffusion transformer with learned variance (DiT)")
+    if gen.prediction != 'epsilon':
+        raise DdnbError(f"{gen.id} predicts {gen.prediction}; Minimax trains a network that predicts noise")
+    if len(classes) > group:
+        raise DdnbError(
+            f"{len(classes)} classes are too many for one model, whose images turn to noise beyond {group}; "
+            "name a part of them with classes, or let distill train a model for each part"
+        )
+    if data.size != gen.size:
+        raise DdnbError(f"{gen.id} works at {gen.size} px and the images have {data.size}; "
+                        f"load the data with size={gen.size}")
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #763a63de
 def _step_loss(net, s, x0, noise, i, labels, given, real, drawn, represent, diverse):
@@ -78,7 +91,8 @@ def _step_loss(net, s, x0, noise, i, labels, given, real, drawn, represent, dive
     out = net(x, timestep=i.to(x.device), class_labels=given.to(x.device)).sample
     guess, own = predict_x0(s, x, i, out[:,:x0.shape[1]]), labels.tolist()
     far, near = minimax_terms(guess, own, real, drawn)
-    real.add(x0, own); drawn.add(guess, own)
+    real.add(x0, own)
+    drawn.add(guess, own)
     return hybrid_loss(s, out, x0, x, i, noise).mean() + represent*far + diverse*near
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #34d2006f
@@ -103,21 +117,29 @@ def finetune(
     _check(gen, data, classes, group)
     net, s, g = deepcopy(gen.net).float(), Schedule(gen.betas), rng(seed, 'minimax', *classes)
     params, (mean, std, y) = list(difffit(net).values()), _posteriors(gen, data, classes)
-    opt, average, gen_labels = torch.optim.AdamW(params, lr, weight_decay=0), [p.detach().clone() for p in params], gen.labels_of(data)
+    opt, gen_labels = torch.optim.AdamW(params, lr, weight_decay=0), gen.labels_of(data)
+    average = [p.detach().clone() for p in params]
     real, drawn, n = Bank(memory), Bank(memory), steps or epochs*-(-len(y)//train_batch)
-    for k,idx in enumerate(progress_bar(list(random_batches(len(y), n, min(train_batch, len(y)), g)), 'minimax', progress)):
+    batches = list(random_batches(len(y), n, min(train_batch, len(y)), g))
+    for k,idx in enumerate(progress_bar(batches, 'minimax', progress)):
         x0 = (mean[idx] + std[idx]*torch.randn(mean[idx].shape, generator=g)).to(gen.device)
         i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g).to(gen.device)
-        loss = _step_loss(net, s, x0, noise, i, y[idx], drop_labels(gen_labels[y[idx]], gen.null, .1, g), real, drawn, represent, diverse)
-        opt.zero_grad(); loss.backward(); opt.step()
+        given = drop_labels(gen_labels[y[idx]], gen.null, .1, g)
+        loss = _step_loss(net, s, x0, noise, i, y[idx], given, real, drawn, represent, diverse)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
         torch._foreach_lerp_(average, [p.detach() for p in params], 1-min(decay, (1+k)/(10+k)))
     for p,a in zip(params, average): p.data = a
-    return LatentDiffusion(gen.vae, fold(net), gen.betas, f'{gen.id}+minimax', name_features(net), gen.class_names, gen.licence, gen.device, gen.dtype)
+    more = name_features(net), gen.class_names, gen.licence, gen.device, gen.dtype
+    return LatentDiffusion(gen.vae, fold(net), gen.betas, f'{gen.id}+minimax', *more)
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #121f8962
-_paper = dict(epochs=8, steps=None, lr=1e-3, represent=0.002, diverse=0.008, memory=64, group=20, cfg_scale=4.0, num_steps=50, sampler='ddpm')
+_paper = dict(epochs=8, steps=None, lr=1e-3, represent=0.002, diverse=0.008, memory=64, group=20,
+              cfg_scale=4.0, num_steps=50, sampler='ddpm')
 DEFAULTS = dict(default=_paper, digits=dict(steps=200))
-_TRAIN, _SAMPLE = ('epochs', 'steps', 'lr', 'represent', 'diverse', 'memory', 'group'), ('cfg_scale', 'cfg_channels', 'num_steps', 'sampler', 'batch_size')
+_TRAIN = 'epochs', 'steps', 'lr', 'represent', 'diverse', 'memory', 'group'
+_SAMPLE = 'cfg_scale', 'cfg_channels', 'num_steps', 'sampler', 'batch_size'
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #eefba607
 def groups(
@@ -132,7 +154,7 @@ def groups(
 @checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class
     seed:int=0,
     batch_size:int=64,                  # fixed shape of the sampling
@@ -154,19 +176,24 @@ def distill(
 )->DistilledSet:
     "Samples of a diffusion transformer fine-tuned for representativeness and diversity (Minimax)"
     data, gen = open_inputs(data, generator, device, dtype)
-    o = pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), epochs=epochs, steps=steps, lr=lr, represent=represent, diverse=diverse, memory=memory, group=group, cfg_scale=cfg_scale,
-                     cfg_channels=cfg_channels or getattr(gen, 'cfg_channels', None), num_steps=num_steps, sampler=sampler, batch_size=batch_size)
+    given = dict(epochs=epochs, steps=steps, lr=lr, represent=represent, diverse=diverse, memory=memory, group=group,
+                 cfg_scale=cfg_scale, cfg_channels=cfg_channels or getattr(gen, 'cfg_channels', None),
+                 num_steps=num_steps, sampler=sampler, batch_size=batch_size)
+    o = pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), **given)
     return _distill(data, gen, ipc, seed, out, progress, o)
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #88f7db00
 def _distill(data, gen, ipc, seed, out, progress, o):
-    check_ipc(ipc, data); _check(gen, data, [], 1); process(gen, o['num_steps'], o['sampler'])
+    check_ipc(ipc, data)
+    _check(gen, data, [], 1)
+    process(gen, o['num_steps'], o['sampler'])
     gen_labels = gen.labels_of(data)
     w = collector(out, job('minimax', data, ipc, seed, o, gen.describe()), data.classes)
     for part in groups(len(data.classes), o['group']):
         todo, acc = [c for c in part if c not in w.done], defaultdict(list)
         if not todo: continue
         tuned = finetune(gen, data, part, seed, progress=progress, **{k: o[k] for k in _TRAIN})
-        stream = sample(tuned, [(c, i) for c in todo for i in range(ipc)], gen_labels, seed, progress=progress, **{k: o[k] for k in _SAMPLE})
+        items, sampling = [(c, i) for c in todo for i in range(ipc)], {k: o[k] for k in _SAMPLE}
+        stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
         for items,z in stream: gather(w, acc, ipc, items, z, tuned, o)
     return w.close()

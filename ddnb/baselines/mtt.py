@@ -7,11 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from torch import Tensor
 import torch
-from ..contract import check_ipc, checked, job, pick_options
-from ..core import get_device
+from ..contract import checked, pick_options
 from ..data.images import ImageData
 from ..errors import DdnbError, known
-from ..matching.pixels import INITS, at_most, default_arch, open_pixels, pixel_set, start_images
+from ..matching.pixels import at_most, default_arch, run_pixels
 from ..matching.trajectories import Experts, HOW, open_experts, start_gradient
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
@@ -21,12 +20,15 @@ __all__ = ['DEFAULTS', 'BY_IPC', 'match_trajectories', 'distill']
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #138bf114
 DEFAULTS = dict(
-    default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6, lr_init=0.01, batch_syn=256, experts=100, width=128,
-                 init='real', families='color_crop_cutout_flip_scale_rotate', how='unrolled'),
-    digits=dict(iterations=40, syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_img=100., lr_lr=1e-5, lr_init=0.005, experts=2, width=16, families='crop_cutout_scale_rotate'))
+    default=dict(iterations=5000, syn_steps=20, expert_epochs=2, max_start_epoch=10, lr_img=1000., lr_lr=1e-6,
+                 lr_init=0.01, batch_syn=256, experts=100, width=128, init='real',
+                 families='color_crop_cutout_flip_scale_rotate', how='unrolled'),
+    digits=dict(iterations=40, syn_steps=8, expert_epochs=2, max_start_epoch=3, lr_img=100., lr_lr=1e-5, lr_init=0.005,
+                experts=2, width=16, families='crop_cutout_scale_rotate'))
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #169a2ecc
-def _row(steps, epochs, start, lr_lr, lr=0.01): return dict(syn_steps=steps, expert_epochs=epochs, max_start_epoch=start, lr_lr=lr_lr, lr_init=lr)
+def _row(steps, epochs, start, lr_lr, lr=0.01):
+    return dict(syn_steps=steps, expert_epochs=epochs, max_start_epoch=start, lr_lr=lr_lr, lr_init=lr)
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #70561a54
 BY_IPC = dict(
@@ -51,14 +53,19 @@ def match_trajectories(
     keep:Resume=Resume(),           # where the state goes
 )->tuple[Tensor,float,list[float]]: # the images, the step size, the loss of every iteration
     "Trajectory matching with a learned step size (MTT, algorithm 1)"
-    shape, x, lr, losses = syn.shape, syn.flatten(0, 1).clone(), torch.tensor(float(o['lr_init']), device=syn.device), []
-    labels, net = torch.arange(shape[0], device=x.device).repeat_interleave(shape[1]), experts.net(data, x.device)
+    x, lr, losses = syn.flatten(0, 1).clone(), torch.tensor(float(o['lr_init']), device=syn.device), []
+    labels = torch.arange(len(syn), device=x.device).repeat_interleave(syn.shape[1])
+    net = experts.net(data, x.device, o.get('at_once'))
     opt = torch.optim.SGD([dict(params=[x], lr=o['lr_img']), dict(params=[lr], lr=o['lr_lr'])], momentum=0.5)
     for it in keep.steps(o['iterations'], dict(x=x, lr=lr, opt=opt, losses=losses), 'trajectory matching', progress):
         loss, x.grad, lr.grad = start_gradient(experts, net, x, labels, lr, o, seed, it)
-        if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
-        opt.step(); lr.clamp_(min=1e-3); losses.append(loss.item())
-    return x.view(shape), lr.item(), losses
+        if not loss.isfinite():
+            raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), "
+                            f"lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
+        opt.step()
+        lr.clamp_(min=1e-3)
+        losses.append(loss.item())
+    return x.view(syn.shape), lr.item(), losses
 
 # %% ../../nbs/09_baselines/10_mtt.ipynb #5e22ffdf
 @checked
@@ -87,13 +94,14 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:                        # its learned step size is info["syn_lr"]
     "Pixels that train a network along experts' trajectories (MTT)"
-    data, seen, zca = open_pixels(data, space); check_ipc(ipc, data)
-    o = _options(data, ipc, dict(iterations=iterations, syn_steps=syn_steps, expert_epochs=expert_epochs, max_start_epoch=max_start_epoch, lr_img=lr_img, lr_lr=lr_lr, lr_init=lr_init, batch_syn=batch_syn,
-                                 experts=experts, init=init, families=families, how=how, arch=arch, width=width)) | dict(space=space)
-    check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
-    info = job('mtt', data, ipc, seed, o | dict(expert_folder=expert_folder and str(expert_folder)), space=space, **(dict(zca=zca.describe()) if zca else {}))
-    def optimise(keep):
-        e = open_experts(data, zca, o, expert_folder, seed, device, progress)
-        x, lr, _ = match_trajectories(seen, e, start_images(seen, ipc, seed, o['init']).to(get_device(device)), seed, o | (dict(experts=len(e)) if expert_folder else {}), progress, keep)
+    given = dict(iterations=iterations, syn_steps=syn_steps, expert_epochs=expert_epochs,
+                 max_start_epoch=max_start_epoch, lr_img=lr_img, lr_lr=lr_lr, lr_init=lr_init, batch_syn=batch_syn,
+                 experts=experts, init=init,
+                 families=families, how=how, arch=arch, width=width)
+    def options(data): return _options(data, ipc, given) | dict(expert_folder=expert_folder and str(expert_folder))
+    def optimise(run):
+        found = open_experts(run.data, run.zca, run.options, expert_folder, seed, device, progress)
+        o = run.options | (dict(experts=len(found)) if expert_folder else {})
+        x, lr, _ = match_trajectories(run.seen, found, run.start, seed, o, progress, run.keep)
         return x, dict(syn_lr=lr)
-    return pixel_set(info, seen, optimise, out)
+    return run_pixels('mtt', data, ipc, seed, out, space, device, options, optimise)

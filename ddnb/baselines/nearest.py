@@ -29,7 +29,8 @@ def _of_class(gen, data, label, ipc, seed):
 # %% ../../nbs/09_baselines/04_nearest.ipynb #e102059c
 def _fill(w, gen, data, ipc, seed, progress):
     "Hand over the classes that are not there yet"
-    for c in progress_bar([c for c in range(len(data.classes)) if c not in w.done], 'nearest', progress): w.put(c, *_of_class(gen, data, c, ipc, seed))
+    missing = [c for c in range(len(data.classes)) if c not in w.done]
+    for c in progress_bar(missing, 'nearest', progress): w.put(c, *_of_class(gen, data, c, ipc, seed))
     return w.close()
 
 # %% ../../nbs/09_baselines/04_nearest.ipynb #057a5755
@@ -48,4 +49,5 @@ def distill(
     "The real training images nearest to the k-means modes of every class"
     data, gen = open_inputs(data, generator, device, dtype)
     check_ipc(ipc, data, real=True)
-    return _fill(collector(out, job('nearest', data, ipc, seed, dict(modes='kmeans'), gen.describe()), data.classes), gen, data, ipc, seed, progress)
+    info = job('nearest', data, ipc, seed, dict(modes='kmeans'), gen.describe())
+    return _fill(collector(out, info, data.classes), gen, data, ipc, seed, progress)

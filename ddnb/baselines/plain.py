@@ -21,13 +21,14 @@ DEFAULTS = dict(default=dict(cfg_scale=4.0, num_steps=50, sampler='ddpm'))
 # %% ../../nbs/09_baselines/01_plain.ipynb #0a620115
 def _options(data, gen, cfg_channels, **given):
     "All options with their values; guidance acts on the generator's own choice of channels unless told"
-    return pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), cfg_channels=cfg_channels or gen.cfg_channels, **given)
+    advice, channels = getattr(gen, 'defaults', None), cfg_channels or gen.cfg_channels
+    return pick_options(DEFAULTS, data.name, advice, cfg_channels=channels, **given)
 
 # %% ../../nbs/09_baselines/01_plain.ipynb #9e07e60e
 @checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
-    generator:str|Path|DiffusionGenerator|None=None,    # a generator, a name, a folder, a model id; None: the data's own
+    generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class
     seed:int=0,
     batch_size:int=64,                  # fixed shape of the work
@@ -42,5 +43,6 @@ def distill(
 )->DistilledSet:
     "`ipc` unguided samples of every class"
     data, gen = open_inputs(data, generator, device, dtype)
-    options = _options(data, gen, cfg_channels, cfg_scale=cfg_scale, num_steps=num_steps, sampler=sampler, batch_size=batch_size)
+    given = dict(cfg_scale=cfg_scale, num_steps=num_steps, sampler=sampler, batch_size=batch_size)
+    options = _options(data, gen, cfg_channels, **given)
     return sampled_set(job('plain', data, ipc, seed, options, gen.describe()), data, gen, options, out, progress)

@@ -27,7 +27,9 @@ __all__ = ['DEFAULTS', 'best_crops', 'tile', 'distill']
 # %% ../../nbs/09_baselines/06_rded.ipynb #6e90060c
 def _losses(teacher, column, images, boxes, batch_size):
     "Cross-entropy of crops, (n,); images and boxes side by side"
-    def one(idx): return -probabilities(teacher, crop_resize(to_float(images[idx]), boxes[idx]), batch_size)[:,column].log()
+    def one(idx):
+        crops = crop_resize(to_float(images[idx]), boxes[idx])
+        return -probabilities(teacher, crops, batch_size)[:,column].log()
     return torch.cat([one(idx)[:n] for idx,n in fixed_batches(len(boxes), batch_size)])
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #3a59ac4e
@@ -39,9 +41,11 @@ def best_crops(
     batch_size:int=64,      # fixed shape of the work
 )->tuple[Tensor,Tensor]:    # (n,) loss of the best crop of every image, (n, 4) its box
     "The crop of every image that the teacher finds easiest"
-    crops = boxes.shape[1]; which = torch.arange(len(images)).repeat_interleave(crops)
-    losses = torch.cat([_losses(teacher, column, images[w], b, batch_size) for w,b in zip(which.split(batch_size), boxes.flatten(0, 1).split(batch_size))]).view(-1, crops)
-    low, k = losses.min(1)
+    crops = boxes.shape[1]
+    which = torch.arange(len(images)).repeat_interleave(crops)
+    batches = zip(which.split(batch_size), boxes.flatten(0, 1).split(batch_size))
+    losses = torch.cat([_losses(teacher, column, images[idx], b, batch_size) for idx,b in batches])
+    low, k = losses.view(-1, crops).min(1)
     return low, boxes[torch.arange(len(boxes)), k]
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #581eb116
@@ -52,26 +56,35 @@ def tile(
     "Shrink crops and put `factor`² of them into each picture"
     n, c, side = len(crops)//factor**2, crops.shape[1], crops.shape[-1]//factor
     small = F.interpolate(crops, size=(side, side), mode='bilinear', antialias=True) if factor > 1 else crops
-    return small.view(n, factor, factor, c, side, side).permute(0, 3, 1, 4, 2, 5).reshape(n, c, factor*side, factor*side)
+    placed = small.view(n, factor, factor, c, side, side).permute(0, 3, 1, 4, 2, 5)
+    return placed.reshape(n, c, factor*side, factor*side)
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #40215e43
 _paper = dict(teacher='resnet18', factor=2, crops=5, subset=300, crop_min=0.5)
 _small, _in1k = dict(factor=1, teacher='resnet18_cifar'), dict(teacher='pretrained:resnet18.tv_in1k')
-DEFAULTS = dict(default=_paper, digits=dict(factor=1, teacher='convnet3'), **{d: _small for d in ('cifar10', 'cifar100', 'mnist', 'fashion_mnist')}, **{'tiny-imagenet': dict(factor=1)},
-                **{d: _in1k for d in ('imagenette', 'imagewoof', 'imageidc', 'imagenet-100', 'imagenet-1k')})
+DEFAULTS = {'default': _paper, 'digits': dict(factor=1, teacher='convnet3'), 'tiny-imagenet': dict(factor=1)}
+DEFAULTS |= {d: _small for d in ('cifar10', 'cifar100', 'mnist', 'fashion_mnist')}
+DEFAULTS |= {d: _in1k for d in ('imagenette', 'imagewoof', 'imageidc', 'imagenet-100', 'imagenet-1k')}
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #da18b480
 def _check(o, ipc, data):
     for k in ('factor', 'crops', 'subset'):
-        if not isinstance(o[k], int) or o[k] < 1: raise DdnbError(f"{k} must be a whole number of at least 1, not {o[k]}")
-    if not 0 < o['crop_min'] <= 1: raise DdnbError(f"crop_min is the smallest share of an image's area, above 0 and at most 1, not {o['crop_min']}")
-    if data.size % o['factor']: raise DdnbError(f"{o['factor']} crops do not fit along {data.size} pixels; choose a factor that divides it")
-    need, have = ipc*o['factor']**2, min(o['subset'], int(data.train.labels.bincount(minlength=len(data.classes)).min()))
-    if need > have: raise DdnbError(f"ipc {ipc} with factor {o['factor']} needs crops of {need} images of a class, and there are {have}; lower ipc or factor, or raise subset")
+        if not isinstance(o[k], int) or o[k] < 1:
+            raise DdnbError(f"{k} must be a whole number of at least 1, not {o[k]}")
+    if not 0 < o['crop_min'] <= 1:
+        raise DdnbError("crop_min is the smallest share of an image's area, "
+                        f"above 0 and at most 1, not {o['crop_min']}")
+    if data.size % o['factor']:
+        raise DdnbError(f"{o['factor']} crops do not fit along {data.size} pixels; choose a factor that divides it")
+    fewest = int(data.train.labels.bincount(minlength=len(data.classes)).min())
+    need, have = ipc*o['factor']**2, min(o['subset'], fewest)
+    if need > have:
+        raise DdnbError(f"ipc {ipc} with factor {o['factor']} needs crops of {need} images of a class, "
+                        f"and there are {have}; lower ipc or factor, or raise subset")
 
 # %% ../../nbs/09_baselines/06_rded.ipynb #6df615ce
 def _of_class(data, label, column, teacher, o, ipc, seed):
-    g = rng(seed, 'rded', label); at = data.train.of_class(label)
+    g, at = rng(seed, 'rded', label), data.train.of_class(label)
     imgs = data.train.batch(at[torch.randperm(len(at), generator=g)[:o['subset']]])
     boxes = crop_boxes(len(imgs)*o['crops'], data.size, g, (o['crop_min'], 1.)).view(len(imgs), o['crops'], 4)
     low, box = best_crops(teacher, column, imgs, boxes)
@@ -86,7 +99,7 @@ def distill(
     seed:int=0,                     # of the images looked at and their crops
     out:str|Path|None=None,         # a folder, new or of the same run
     progress:bool=True,
-    teacher:str|Path|Teacher|None=None, # a file, a network's name (trained here and cached), "pretrained:NAME", or a teacher
+    teacher:str|Path|Teacher|None=None, # a teacher, a file, a network to train and cache, or "pretrained:NAME"
     factor:int|None=None,           # crops along each side of a picture
     crops:int|None=None,            # random crops of each image
     subset:int|None=None,           # images of each class that are looked at
@@ -96,9 +109,12 @@ def distill(
     "Crops of real images that a classifier recognises, put together (RDED)"
     data = data if isinstance(data, ImageData) else load_data(data)
     check_ipc(ipc, data)
-    o = pick_options(DEFAULTS, data.name, None, teacher=teacher, factor=factor, crops=crops, subset=subset, crop_min=crop_min)
-    _check(o, ipc, data); t = open_selector(o['teacher'], data, device); cols = columns(t, data)
-    o['teacher'] = name_selector(o['teacher'], t)
+    given = dict(teacher=teacher, factor=factor, crops=crops, subset=subset, crop_min=crop_min)
+    o = pick_options(DEFAULTS, data.name, None, **given)
+    _check(o, ipc, data)
+    judge = open_selector(o['teacher'], data, device)
+    own, o['teacher'] = columns(judge, data), name_selector(o['teacher'], judge)
     w = collector(out, job('rded', data, ipc, seed, o), data.classes)
-    for c in progress_bar([c for c in range(len(data.classes)) if c not in w.done], 'rded', progress): w.put(c, _of_class(data, c, int(cols[c]), t, o, ipc, seed))
+    missing = [c for c in range(len(data.classes)) if c not in w.done]
+    for c in progress_bar(missing, 'rded', progress): w.put(c, _of_class(data, c, int(own[c]), judge, o, ipc, seed))
     return w.close()

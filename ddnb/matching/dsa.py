@@ -41,7 +41,8 @@ def flip(x:Tensor, u:Tensor)->Tensor:
 # %% ../../nbs/04_matching/01_dsa.ipynb #6028307c
 def _warp(x, a, b, c, d, align):
     "Affine warp with matrix [[a, b], [c, d]], each entry one an image or one for all"
-    a, b, c, d = torch.broadcast_tensors(*(torch.as_tensor(t, device=x.device, dtype=x.dtype).reshape(-1) for t in (a, b, c, d)))
+    entries = (torch.as_tensor(t, device=x.device, dtype=x.dtype).reshape(-1) for t in (a, b, c, d))
+    a, b, c, d = torch.broadcast_tensors(*entries)
     o = torch.zeros_like(a)
     theta = torch.stack([torch.stack([a, b, o], 1), torch.stack([c, d, o], 1)], 1).expand(len(x), 2, 3)
     return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=align), align_corners=align)
@@ -89,7 +90,8 @@ def cutout(
 )->Tensor:
     "Set a square to zero"
     def hole(at, n):
-        size = int(n*ratio+0.5); start = at.to(x.device).long().view(-1, 1) - size//2
+        size = int(n*ratio+0.5)
+        start = at.to(x.device).long().view(-1, 1) - size//2
         lo, hi, k = start.clamp(0, n-1), (start+size-1).clamp(0, n-1), torch.arange(n, device=x.device)[None,:]
         return (k >= lo) & (k <= hi)
     inside = hole(rows, x.shape[2])[:,None,:,None] & hole(cols, x.shape[3])[:,None,None,:]

@@ -4,32 +4,39 @@
 
 # %% ../../nbs/04_matching/00_losses.ipynb #0971c187
 from __future__ import annotations
+from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, grad, vmap
-from ..errors import DdnbError, known
 from ..data.images import ImageData
+from ..errors import DdnbError, known
+from ..fused import fuse, images_at_once, weights_alone
 from .dsa import dsa
 from ..nets import make_net
 
 # %% auto #0
-__all__ = ['DISTANCES', 'matching_net', 'weights_of', 'weight_gradient', 'layer_distance', 'gradient_distance', 'class_gradients',
-           'gradient_matching', 'feature_means', 'distribution_matching', 'siamese', 'to_net', 'to_pixels',
-           'real_batch']
+__all__ = ['NORMED', 'DISTANCES', 'AT_ONCE', 'matching_net', 'weights_of', 'weight_gradient', 'mean_backward', 'layer_distance',
+           'gradient_distance', 'class_gradients', 'gradient_matching', 'feature_means', 'distribution_matching',
+           'siamese', 'to_net', 'to_pixels', 'real_batch']
 
 # %% ../../nbs/04_matching/00_losses.ipynb #5438de2a
+NORMED = 'convnet3 to convnet6, resnet18_in, alexnet_dc, vgg11_in'
 def matching_net(
     arch:str,                           # e.g. "convnet3"
     data:ImageData,                     # its classes and size
     seed:int=0,                         # of the initial weights
     device:str|torch.device|None=None,
+    at_once:int|None=None,              # images that go through it together; None: by device and sizes
     **kw,                               # of the network, e.g. `width=32`
 )->nn.Module:                           # in evaluation mode
     "A fresh network that a matching loss can use"
-    net = make_net(arch, len(data.classes), data.size, seed, **kw)
+    net = fuse(make_net(arch, len(data.classes), data.size, seed, **kw))
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
-        raise DdnbError(f"{arch} has batch norm, whose statistics a few synthetic images cannot carry; match with an instance-norm network (convnet3 to convnet6, resnet18_in, alexnet_dc, vgg11_in)")
+        raise DdnbError(f"{arch} has batch norm, whose statistics a few synthetic images cannot carry; "
+                        f"match with an instance-norm network ({NORMED})")
+    width = next((len(p) for p in net.parameters() if p.dim() == 4), 1)
+    net.at_once = at_once or images_at_once(width, data.size, device)
     return net.to(device or 'cpu').eval()
 
 # %% ../../nbs/04_matching/00_losses.ipynb #81285cde
@@ -41,18 +48,40 @@ def weights_of(
 
 # %% ../../nbs/04_matching/00_losses.ipynb #5ec5d6f9
 def _loss(net, w, x, y, loss=F.cross_entropy, *extra): return loss(functional_call(net, w, (x,)), y, *extra)
+def _parts(net, *tensors):
+    "Rows of all tensors that go through the network together, and their share of the whole"
+    n = len(tensors[0])
+    for part in zip(*(t.split(getattr(net, 'at_once', None) or max(1, n)) for t in tensors)): yield len(part[0])/n, part
 
 # %% ../../nbs/04_matching/00_losses.ipynb #789b1454
 def weight_gradient(
     net:nn.Module,
     x:Tensor,                           # (N, 3, H, W) normalised images
     y:Tensor,                           # (N,) labels
-    weights:dict[str,Tensor]|None=None, # None: the network's own
+    weights:dict[str,Tensor]|None=None, # None: the network's own; such as require a gradient are part of the graph
     create_graph:bool=False,            # differentiable again, with respect to `x`
+    loss:Callable=F.cross_entropy,      # function: logits, labels and rows of each of `extra` -> mean over the images
+    extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row an image
 )->tuple[Tensor,...]:                   # one gradient a weight
-    "Gradient of the cross entropy with respect to all weights"
-    w = {k: p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
-    return torch.autograd.grad(_loss(net, w, x, y), tuple(w.values()), create_graph=create_graph)
+    "Gradient of a loss with respect to all weights"
+    w = {k: p if p.requires_grad else p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
+    total = None
+    for share,(a,b,*e) in _parts(net, x, y, *extra):
+        part = share*_loss(net, w, a, b, loss, *e)
+        with weights_alone(): g = torch.autograd.grad(part, tuple(w.values()), create_graph=create_graph)
+        if total is None: total = g
+        elif create_graph: total = tuple(map(torch.add, total, g))
+        else: torch._foreach_add_(total, g)
+    return total
+
+# %% ../../nbs/04_matching/00_losses.ipynb #4d773f2b
+def mean_backward(
+    net:nn.Module,
+    x:Tensor,           # (N, 3, H, W) normalised images
+    y:Tensor,           # (N,) labels
+):
+    "Add the gradient of the mean cross entropy to the weights' `.grad`"
+    for share,(a,b) in _parts(net, x, y): (share*F.cross_entropy(net(a), b)).backward()
 
 # %% ../../nbs/04_matching/00_losses.ipynb #d40478d6
 def layer_distance(
@@ -82,19 +111,24 @@ def _labels(x, labels):
     return labels[:,None].expand(x.shape[:2])
 
 # %% ../../nbs/04_matching/00_losses.ipynb #5cfa65f1
+AT_ONCE = dict(cpu=False)               # by device type: the graphs of all classes as one; others: True
+
 def class_gradients(
     net:nn.Module,
     x:Tensor,                           # (C, m, 3, H, W) normalised images, a row a class
     labels:Tensor|None=None,            # (C,) the classes; None: all in order
     weights:dict[str,Tensor]|None=None, # None: the network's own
-    create_graph:bool=True,             # differentiable with respect to `x`, and all classes at once
-    loss=F.cross_entropy,               # function: logits, labels and a class's `extra` -> scalar
+    create_graph:bool=True,             # differentiable with respect to `x`
+    loss:Callable=F.cross_entropy,      # function: logits, labels and a class's `extra` -> mean over its images
     extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row a class
 )->tuple[Tensor,...]:                   # one (C, ...) tensor a weight
     "The weight gradient of every class"
     w, y = weights or weights_of(net), _labels(x, labels)
-    if create_graph: return tuple(vmap(grad(lambda w, x, y, *e: _loss(net, w, x, y, loss, *e)), (None, 0, 0) + (0,)*len(extra))(w, x, y, *extra).values())
-    return tuple(map(torch.stack, zip(*(weight_gradient(net, a, b, w) for a,b in zip(x, y)))))
+    if create_graph and AT_ONCE.get(x.device.type, True):
+        one = grad(lambda w, x, y, *e: _loss(net, w, x, y, loss, *e))
+        return tuple(vmap(one, (None, 0, 0) + (0,)*len(extra))(w, x, y, *extra).values())
+    in_turn = (weight_gradient(net, a, b, w, create_graph, loss, e) for a,b,*e in zip(x, y, *extra))
+    return tuple(map(torch.stack, zip(*in_turn)))
 
 # %% ../../nbs/04_matching/00_losses.ipynb #f6618b12
 def gradient_matching(
@@ -107,29 +141,36 @@ def gradient_matching(
     **syn_loss,                         # `loss` and `extra` of `class_gradients`, for the synthetic side alone
 )->Tensor:                              # (C,) distances; their sum is the paper's loss
     "How differently real and synthetic images of a class pull at the weights (Dataset Condensation, eq. 9)"
-    gs, gr = class_gradients(net, syn, labels, weights, **syn_loss), class_gradients(net, real, labels, weights, create_graph=False)
-    return torch.stack([gradient_distance(a, b, kind) for a,b in zip(zip(*gs), zip(*gr))])
+    of_syn = class_gradients(net, syn, labels, weights, **syn_loss)
+    of_real = class_gradients(net, real, labels, weights, create_graph=False)
+    return torch.stack([gradient_distance(a, b, kind) for a,b in zip(zip(*of_syn), zip(*of_real))])
 
 # %% ../../nbs/04_matching/00_losses.ipynb #bd976ea3
 class _Embed(nn.Module):
     "A network that answers with its features"
-    def __init__(self, net): super().__init__(); self.net = net
-    def forward(self, x): return self.net.embed(x)
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x): return self.net.embed(x).flatten(1)
+
 def _features(net, x, w):
-    if not hasattr(net, 'embed'): raise DdnbError(f"{type(net).__name__} has no embed, the features before the last layer; use one of ddnb.nets")
-    f = net.embed(x.flatten(0, 1)) if w is None else functional_call(_Embed(net), {f'net.{k}': v for k,v in w.items()}, (x.flatten(0, 1),))
-    return f.flatten(1).unflatten(0, x.shape[:2]).mean(1)
+    if not hasattr(net, 'embed'):
+        raise DdnbError(f"{type(net).__name__} has no embed, the features before the last layer; use one of ddnb.nets")
+    return functional_call(_Embed(net), {f'net.{k}': v for k,v in w.items()}, (x,))
 
 # %% ../../nbs/04_matching/00_losses.ipynb #253deb80
 def feature_means(
     net:nn.Module,
     x:Tensor,                           # (C, m, 3, H, W) normalised images, a row a class
     weights:dict[str,Tensor]|None=None, # None: the network's own
-    chunk:int=512,                      # images at a time, in whole classes
+    chunk:int|None=None,                # images at a time; None: the network's `at_once`, or 512
 )->Tensor:                              # (C, features)
     "Mean feature of every class"
-    w = weights or weights_of(net)
-    return torch.cat([_features(net, part, w) for part in x.split(max(1, chunk//x.shape[1]))])
+    w, chunk, means = weights or weights_of(net), chunk or getattr(net, 'at_once', None) or 512, []
+    for classes in x.split(max(1, chunk//x.shape[1])):
+        features = torch.cat([_features(net, part, w) for part in classes.flatten(0, 1).split(chunk)])
+        means.append(features.unflatten(0, classes.shape[:2]).mean(1))
+    return torch.cat(means)
 
 # %% ../../nbs/04_matching/00_losses.ipynb #7c695aca
 def distribution_matching(
@@ -152,8 +193,9 @@ def siamese(
     "Both sides of every class under the same augmentation (DSA, section 3.3)"
     if not families: return syn, real
     seeds = torch.randint(2**62, (len(syn),), generator=g).tolist()
-    one = lambda x: torch.stack([dsa(row, torch.Generator().manual_seed(s), True, families) for row,s in zip(x, seeds)])
-    return one(syn), one(real)
+    def augmented(x):
+        return torch.stack([dsa(row, Generator().manual_seed(seed), True, families) for row,seed in zip(x, seeds)])
+    return augmented(syn), augmented(real)
 
 # %% ../../nbs/04_matching/00_losses.ipynb #9ba44609
 def _stats(x, stats): return (torch.tensor(t, device=x.device, dtype=torch.float32).view(-1, 1, 1) for t in stats)
@@ -164,15 +206,17 @@ def to_net(
     stats:tuple,            # mean and standard deviation of each channel
 )->Tensor:
     "Normalised images, as networks see them"
-    m, s = _stats(x, stats)
-    return ((x if x.is_floating_point() else x.float()/255)-m)/s
+    mean, std = _stats(x, stats)
+    if x.is_floating_point(): return (x-mean)/std
+    return x.float().div_(255).sub_(mean).div_(std)     # in one piece of memory
+
 def to_pixels(
     z:Tensor,               # (..., 3, H, W) normalised
     stats:tuple,            # mean and standard deviation of each channel
 )->Tensor:
     "Images in [0, 1] scale, not clipped"
-    m, s = _stats(z, stats)
-    return z*s + m
+    mean, std = _stats(z, stats)
+    return z*std + mean
 
 # %% ../../nbs/04_matching/00_losses.ipynb #1d56cc9f
 def real_batch(
@@ -185,5 +229,6 @@ def real_batch(
     "Random training images of every class"
     labels = range(len(data.classes)) if labels is None else labels.tolist()
     n = min(n, int(data.train.labels.bincount(minlength=len(data.classes)).min()))
-    idx = torch.cat([(i := data.train.of_class(c))[torch.randperm(len(i), generator=g)[:n]] for c in labels])
-    return to_net(data.train.batch(idx).to(device or 'cpu'), data.stats).unflatten(0, (len(labels), n))
+    positions = [data.train.of_class(c) for c in labels]
+    drawn = torch.cat([i[torch.randperm(len(i), generator=g)[:n]] for i in positions])
+    return to_net(data.train.batch(drawn).to(device or 'cpu'), data.stats).unflatten(0, (len(labels), n))

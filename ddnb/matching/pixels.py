@@ -4,17 +4,20 @@
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #d3596e97
 from __future__ import annotations
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 import torch
-import torch.nn.functional as F
-from ..core import rng
+from ..contract import check_ipc, job
+from ..core import get_device, rng
 from ..data.images import ImageData, draw
 from ..data.load import load_data
 from ..data.zca import ZCA
 from ..errors import DdnbError, known
 from .dsa import dsa
-from .losses import distribution_matching, matching_net, real_batch, siamese, to_net, to_pixels
+from .losses import distribution_matching, matching_net, mean_backward
+from .losses import real_batch, siamese, to_net, to_pixels
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector
 from ..sets.manifest import read_manifest
@@ -22,7 +25,7 @@ from ..sets.resume import Resume
 
 # %% auto #0
 __all__ = ['INITS', 'LOOPS', 'start_images', 'open_pixels', 'pixel_set', 'at_most', 'default_arch', 'fresh_net', 'matched_step',
-           'inner_epochs', 'means_step']
+           'inner_epochs', 'means_step', 'settled', 'PixelRun', 'run_pixels']
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #8883dff4
 INITS = ('noise', 'real')
@@ -35,9 +38,11 @@ def start_images(
     init:str='real',        # "noise" or "real"
 )->Tensor:                  # (C, ipc, 3, H, W) normalised, on the CPU
     "Images to begin with"
-    if known(init, INITS, 'init') == 'real': return torch.stack([to_net(data.train.batch(draw(data, c, ipc, seed)), data.stats) for c in range(len(data.classes))])
-    one = lambda c, i: torch.randn(3, data.size, data.size, generator=rng(seed, 'image', c, i))
-    return torch.stack([torch.stack([one(c, i) for i in range(ipc)]) for c in range(len(data.classes))])
+    def real(c): return to_net(data.train.batch(draw(data, c, ipc, seed)), data.stats)
+    def one(c, i): return torch.randn(3, data.size, data.size, generator=rng(seed, 'image', c, i))
+    def noise(c): return torch.stack([one(c, i) for i in range(ipc)])
+    of_class = real if known(init, INITS, 'init') == 'real' else noise
+    return torch.stack([of_class(c) for c in range(len(data.classes))])
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #cfc98033
 def open_pixels(
@@ -53,7 +58,7 @@ def open_pixels(
 def pixel_set(
     info:dict,                      # the manifest's head
     data:ImageData,                 # as the method sees it
-    optimise,                       # function of a `Resume`: (C, ipc, 3, H, W) normalised images, and more for the manifest
+    optimise:Callable,              # function of a `Resume`: normalised images, and more for the manifest
     out:str|Path|None=None,
 )->DistilledSet:
     "Optimise, and collect the images of all classes"
@@ -62,8 +67,9 @@ def pixel_set(
         w.info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k == 'syn_lr'})
         return w.close()
     images, more = optimise(Resume(w.parts, w.unfinished) if out else Resume())        # what an interruption leaves
-    lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
-    if not images.isfinite().all(): raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
+    if not images.isfinite().all():
+        lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
+        raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
     w.info.update(more)
     if out: w.unfinished()
     for c,x in enumerate(to_pixels(images.detach().cpu(), data.stats)): w.put(c, x)
@@ -88,45 +94,104 @@ def default_arch(
 # %% ../../nbs/04_matching/03_pixels.ipynb #058986f1
 def fresh_net(
     data:ImageData,
-    o:dict,                             # options: `arch`, and `width` for a ConvNet
+    o:dict,                             # options: `arch`, `width` for a ConvNet, and `at_once` where it is settled
     *key:int|str,                       # of the initial weights: the seed, and what the network is for
     device:str|torch.device|None=None,
 )->nn.Module:
     "A random network for one step"
     kw = dict(width=o['width']) if o['arch'].startswith('convnet') else {}
-    return matching_net(o['arch'], data, rng(*key).initial_seed(), device, **kw)
+    return matching_net(o['arch'], data, rng(*key).initial_seed(), device, o.get('at_once'), **kw)
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #5ace9acb
 def matched_step(
-    loss,                   # function: synthetic and real images of some classes, and the classes -> (classes,) distances
+    loss:Callable,          # function: synthetic and real images of some classes, and the classes -> distances
     syn:Tensor,             # (C, ipc, 3, H, W) normalised, a leaf
     data:ImageData,
-    g:torch.Generator,      # real images and augmentation
+    g:Generator,            # real images and augmentation
     batch_real:int=256,     # real images per class
     families:str='',        # of DSA; empty: none
     chunk:int=64,           # synthetic images at a time, in whole classes
 )->float:                   # the loss over all classes
     "Add the gradient of a matching loss to `syn.grad`"
     total = 0.
-    for cs in torch.arange(len(syn)).split(max(1, chunk//syn.shape[1])):
-        d = loss(*siamese(syn[cs.to(syn.device)], real_batch(data, batch_real, g, cs, syn.device), g, families), cs).sum()
-        d.backward(); total += d.item()
+    for classes in torch.arange(len(syn)).split(max(1, chunk//syn.shape[1])):
+        real = real_batch(data, batch_real, g, classes, syn.device)
+        distance = loss(*siamese(syn[classes.to(syn.device)], real, g, families), classes).sum()
+        distance.backward()
+        total += distance.item()
     return total
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #4ad60793
 def inner_epochs(
     net:nn.Module, syn:Tensor,  # trained in place; (C, ipc, 3, H, W) normalised
-    o:dict, epochs:int, g:torch.Generator,
+    o:dict,                     # options: `lr_net` and `families`
+    epochs:int,
+    g:Generator,                # order and augmentation
 ):
     "Epochs of plain SGD on the synthetic images"
     x, y = syn.detach().flatten(0, 1), torch.arange(len(syn), device=syn.device).repeat_interleave(syn.shape[1])
     opt = torch.optim.SGD(net.parameters(), o['lr_net'])
     for _ in range(epochs):
         for idx in torch.randperm(len(x), generator=g).to(x.device).split(256):
-            opt.zero_grad(); F.cross_entropy(net(dsa(x[idx], g, families=o['families']) if o['families'] else x[idx]), y[idx]).backward(); opt.step()
+            opt.zero_grad()
+            mean_backward(net, dsa(x[idx], g, families=o['families']) if o['families'] else x[idx], y[idx])
+            opt.step()
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #1367a5e1
-def means_step(data:ImageData, syn:Tensor, seed:int, it:int, o:dict)->float:
-    "Add the gradient of one random network's loss to `syn.grad`"
+def means_step(
+    data:ImageData,
+    syn:Tensor,         # (C, ipc, 3, H, W) normalised, a leaf
+    seed:int,
+    it:int,             # number of the iteration, which draws network, real images and augmentation
+    o:dict,             # options: those of `fresh_net`, `batch_real` and `families`
+)->float:               # the loss over all classes
+    "Add the gradient of one random network's loss to `syn.grad` (DM, algorithm 1)"
     net = fresh_net(data, o, seed, 'net', it, device=syn.device)
-    return matched_step(lambda a, b, cs: distribution_matching(net, a, b), syn, data, rng(seed, 'step', it), o['batch_real'], o['families'], chunk=512)
+    def loss(syn, real, classes): return distribution_matching(net, syn, real)
+    return matched_step(loss, syn, data, rng(seed, 'step', it), o['batch_real'], o['families'], chunk=512)
+
+# %% ../../nbs/04_matching/03_pixels.ipynb #41744251
+def settled(
+    o:dict,                             # options so far: those of `fresh_net`
+    data:ImageData,
+    out:str|Path|None=None,             # a folder, new or of the same run
+    device:str|torch.device|None=None,  # None: the best there is
+)->dict:                                # with `at_once`, where the folder's own options have it or there are none yet
+    "Options with the number of images that go through a network together"
+    if out is None or not (Path(out)/'dataset.json').is_file():
+        return o | dict(at_once=fresh_net(data, o, 0, device=get_device(device)).at_once)
+    begun = read_manifest(out, unfinished=True).get('options', {})
+    return o | {k: begun[k] for k in ('at_once',) if k in begun}
+
+# %% ../../nbs/04_matching/03_pixels.ipynb #d94f6f8f
+@dataclass
+class PixelRun:
+    "What a pixel method gets to work with"
+    data:ImageData          # as it was given
+    seen:ImageData          # as the method sees it
+    zca:ZCA|None            # the whitening between the two
+    start:Tensor            # (C, ipc, 3, H, W) normalised images to begin with, on the device
+    options:dict            # all of them
+    keep:Resume             # where the state goes
+
+# %% ../../nbs/04_matching/03_pixels.ipynb #1decc273
+def run_pixels(
+    method:str,
+    data:str|Path|ImageData,            # a name, a folder, or the data
+    ipc:int, seed:int,
+    out:str|Path|None,                  # a folder, new or of the same run
+    space:str,                          # "rgb" or "zca"
+    device:str|torch.device|None,       # None: the best there is
+    options:Callable,                   # function: data -> all options, `init` among them
+    optimise:Callable,                  # function of a `PixelRun`: images, and more for the manifest
+)->DistilledSet:
+    "One run of a pixel method, from a name to a set"
+    data, seen, zca = open_pixels(data, space)
+    check_ipc(ipc, data)
+    o = settled(options(data) | dict(space=space), data, out, device)
+    check_ipc(ipc, data, real=known(o['init'], INITS, 'init') == 'real')
+    info = job(method, data, ipc, seed, o, space=space, **(dict(zca=zca.describe()) if zca else {}))
+    def work(keep):
+        start = start_images(seen, ipc, seed, o['init']).to(get_device(device))
+        return optimise(PixelRun(data, seen, zca, start, o, keep))
+    return pixel_set(info, seen, work, out)

@@ -6,24 +6,28 @@
 from __future__ import annotations
 import hashlib, json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from weakref import WeakSet
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor, nn
 import torch
-from torch.func import functional_call
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
 import torch.nn.functional as F
-from torch.utils.checkpoint import checkpoint
 from ..core import progress as progress_bar, rng
 from ..data.images import ImageData, describe
 from ..data.zca import ZCA
 from ..errors import DdnbError, known
 from ..files import cache_folder, check_seal, write_state
 from .dsa import dsa
-from .losses import matching_net, to_net
+from .losses import matching_net, mean_backward, to_net, weight_gradient
 
 # %% auto #0
-__all__ = ['HOW', 'flatten_weights', 'unflatten_weights', 'train_expert', 'Experts', 'make_experts', 'inner_batches', 'unroll',
-           'trajectory_distance', 'constant_memory_gradient', 'trajectory_gradient', 'open_experts', 'start_gradient']
+__all__ = ['KEEP', 'HOW', 'flatten_weights', 'unflatten_weights', 'train_expert', 'Experts', 'make_experts', 'inner_batches',
+           'unroll', 'trajectory_distance', 'constant_memory_gradient', 'trajectory_gradient', 'open_experts',
+           'start_gradient']
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #36773477
 def flatten_weights(
@@ -38,8 +42,9 @@ def unflatten_weights(
     flat:Tensor,        # (P,)
 )->dict[str,Tensor]:    # views
     "A vector as a network's weights, by name"
-    ps = dict(net.named_parameters())
-    return {k: t.view_as(p) for (k,p),t in zip(ps.items(), flat.split([p.numel() for p in ps.values()]))}
+    params = dict(net.named_parameters())
+    pieces = flat.split([p.numel() for p in params.values()])
+    return {name: piece.view_as(p) for (name,p),piece in zip(params.items(), pieces)}
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #0f484f2a
 def train_expert(
@@ -52,12 +57,14 @@ def train_expert(
     families:str='color_crop_cutout_flip_scale_rotate',     # of DSA; empty: none
 )->Tensor:                  # (epochs+1, P) on the CPU
     "The weights of one network before and after every epoch of training on real images"
-    device, opt, trail = next(net.parameters()).device, torch.optim.SGD(net.parameters(), lr), [flatten_weights(net).cpu()]
+    device, opt = next(net.parameters()).device, torch.optim.SGD(net.parameters(), lr)
+    trail = [flatten_weights(net).cpu()]
     for _ in range(epochs):
         for idx in torch.randperm(len(data.train), generator=g).split(batch_size):
             x = to_net(data.train.batch(idx).to(device), data.stats)
-            loss = F.cross_entropy(net(dsa(x, g, families=families) if families else x), data.train.labels[idx].to(device))
-            opt.zero_grad(); loss.backward(); opt.step()
+            opt.zero_grad()
+            mean_backward(net, dsa(x, g, families=families) if families else x, data.train.labels[idx].to(device))
+            opt.step()
         trail.append(flatten_weights(net).cpu())
     return torch.stack(trail)
 
@@ -65,16 +72,20 @@ def train_expert(
 def _head(file):
     try:
         with safe_open(file, 'pt') as f: return json.loads(f.metadata()['ddnb.expert'])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e: raise DdnbError(f"{file} is no expert of ddnb ({e}); remove it and the run makes it again") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e:
+        raise DdnbError(f"{file} is no expert of ddnb ({e}); remove it and the run makes it again") from None
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #21ec3ee6
 def _differs(old, new, folder):
     "Refuse experts that were made otherwise, naming the first difference"
-    for k,b in json.loads(json.dumps(new)).items():
-        a = old.get(k)
-        if a == b: continue
-        if isinstance(a, dict) and isinstance(b, dict): q = next(q for q in a | b if a.get(q) != b.get(q)); k, a, b = f'{k} {q}', a.get(q), b.get(q)
-        raise DdnbError(f"the experts in {folder} belong to another run: {k} is {a!r:.60} there and {b!r:.60} here; choose another folder")
+    for name,here in json.loads(json.dumps(new)).items():
+        there = old.get(name)
+        if there == here: continue
+        if isinstance(there, dict) and isinstance(here, dict):
+            part = next(k for k in there | here if there.get(k) != here.get(k))
+            name, there, here = f'{name} {part}', there.get(part), here.get(part)
+        raise DdnbError(f"the experts in {folder} belong to another run: {name} is {there!r:.60} there "
+                        f"and {here!r:.60} here; choose another folder")
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #72d55d40
 def _belongs(data, zca): return dict(data=describe(data), zca=zca.describe() if zca else None)
@@ -88,19 +99,23 @@ class Experts:
         data:ImageData,             # as it is, not whitened
         zca:ZCA|None=None,          # the whitening of the run; None: none
     ):
-        self.folder, self.files, self.checked = Path(folder), sorted(Path(folder).glob('expert_*.safetensors')), set()
+        self.folder, self.checked = Path(folder), set()
+        self.files = sorted(self.folder.glob('expert_*.safetensors'))
         if not self.files: raise DdnbError(f"there are no experts in {folder}; make_experts trains them")
         self.info = _head(self.files[0])
         _differs(self.info, _belongs(data, zca), folder)
         for f in self.files[1:]: _differs(_head(f), self.info, folder)
 
     def __len__(self): return len(self.files)
-    def net(self, data:ImageData, device=None)->nn.Module:
+    def net(self, data:ImageData, device:str|torch.device|None=None, at_once:int|None=None)->nn.Module:
         "A network of the experts' kind"
-        return matching_net(self.info['arch'], data, 0, device, **self.info['net'])
+        return matching_net(self.info['arch'], data, 0, device, at_once, **self.info['net'])
     def at(self, k:int, *epochs:int)->list[Tensor]:
         "Weights of expert `k` after so many epochs"
-        if not 0 <= min(epochs) <= max(epochs) <= self.info['epochs']: raise DdnbError(f"these experts have epochs 0 to {self.info['epochs']}, not {max(epochs)}; lower max_start_epoch or expert_epochs, or train them longer")
+        last = self.info['epochs']
+        if not 0 <= min(epochs) <= max(epochs) <= last:
+            raise DdnbError(f"these experts have epochs 0 to {last}, not {max(epochs)}; "
+                            "lower max_start_epoch or expert_epochs, or train them longer")
         if k not in self.checked: check_seal(self.files[k], self.files[k].name)
         self.checked.add(k)
         with safe_open(self.files[k], 'pt') as f: return [f.get_slice('weights')[e] for e in epochs]
@@ -122,14 +137,17 @@ def make_experts(
     **net,                              # of the network, e.g. `width=32`
 )->Experts:
     "Train experts on the real images, those that the folder does not hold yet (MTT, section 3.2)"
-    info = dict(arch=arch, net=net, epochs=epochs, lr=lr, batch_size=batch_size, families=families, seed=seed, **_belongs(data, zca))
+    info = dict(arch=arch, net=net, epochs=epochs, lr=lr, batch_size=batch_size, families=families, seed=seed)
+    info |= _belongs(data, zca)
     for f in sorted(Path(folder).glob('expert_*.safetensors')): _differs(_head(f), info, folder)
     seen = zca.whiten(data) if zca else data
-    for k in progress_bar([k for k in range(n) if not _file(folder, k).exists()], 'training experts', progress):
+    missing = [k for k in range(n) if not _file(folder, k).exists()]
+    for k in progress_bar(missing, 'training experts', progress):
         start = matching_net(arch, seen, rng(seed, 'expert', k).initial_seed(), device, **net)
         trail = train_expert(start, seen, rng(seed, 'expert order', k), epochs, lr, batch_size, families)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_state(_file(folder, k), dict(weights=trail), {'ddnb.expert': json.dumps(info)}, about=_file(folder, k).name)
+        file = _file(folder, k)
+        write_state(file, dict(weights=trail), {'ddnb.expert': json.dumps(info)}, about=file.name)
     return Experts(folder, data, zca)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #f2c70140
@@ -145,13 +163,61 @@ def inner_batches(
     return out[:steps]
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #e442f4b0
-def _gradient(net, flat, x, y, loss, *extra):
-    return torch.autograd.grad(loss(functional_call(net, unflatten_weights(net, flat), (x,)), y, *extra), flat, create_graph=True)[0]
+def _vector(grads): return torch.cat([g.flatten() for g in grads])
+
+# %% ../../nbs/04_matching/02_trajectories.ipynb #4d678d57
+class _Student:
+    "What one step needs beside weights, images and step size"
+    def __init__(self, net, labels, loss, augment, k):
+        self.net, self.labels, self.loss, self.augment, self.k = net, labels, loss, augment, k
+    def gradient(self, flat, x, extra, create_graph=False):
+        seen = x if self.augment is None else self.augment(x, self.k)
+        weights = unflatten_weights(self.net, flat)
+        return _vector(weight_gradient(self.net, seen, self.labels, weights, create_graph, self.loss, extra))
+    def graph(self, *tensors):
+        "Weights, images and the rest as leaves, and the gradient as a function of them"
+        with torch.enable_grad():
+            flat, x, *extra = leaves = [t.detach().requires_grad_() for t in tensors]
+            return leaves, self.gradient(flat, x, extra, create_graph=True)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #44936e9d
-def _step(flat, images, lr, net, labels, idx, augment, k, loss, *extra):
-    x = images[idx] if augment is None else augment(images[idx], k)
-    return flat - lr*_gradient(net, flat, x, labels[idx], loss, *(e[idx] for e in extra))
+class _Step(Function):
+    "One step of the student, whose graph is kept or built again"
+    @staticmethod
+    def forward(ctx, student, keep, flat, x, lr, *extra):
+        graph = student.graph(flat, x, *extra)
+        g, ctx.student, ctx.kept = graph[1].detach(), student, graph if keep else None
+        ctx.save_for_backward(g, lr, *(() if keep else (flat, x, *extra)))
+        return flat - lr*g
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, u):
+        g, lr, *tensors = ctx.saved_tensors
+        leaves, value = ctx.kept or ctx.student.graph(*tensors)
+        for_flat, for_x, *for_extra = torch.autograd.grad(value, leaves, -lr*u)
+        ctx.kept = None
+        return None, None, u+for_flat, for_x, -(g@u), *for_extra
+
+# %% ../../nbs/04_matching/02_trajectories.ipynb #c573a9d4
+KEEP = 2**32    # bytes that the steps of a student may hold before they are computed twice
+
+# %% ../../nbs/04_matching/02_trajectories.ipynb #f809d083
+class _Held:
+    "A tensor that autograd stores"
+    def __init__(self, tensor): self.tensor = tensor
+
+# %% ../../nbs/04_matching/02_trajectories.ipynb #7d01b477
+class _Count:
+    "Counts the bytes that autograd stores, as long as it stores them"
+    def __init__(self): self.held = WeakSet()
+    def pack(self, tensor):
+        held = _Held(tensor.detach())       # with its graph it would hold itself
+        self.held.add(held)
+        return held
+    def watch(self): return saved_tensors_hooks(self.pack, lambda held: held.tensor)
+    def bytes(self):
+        storages = [held.tensor.untyped_storage() for held in self.held]
+        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #03a38662
 def unroll(
@@ -162,15 +228,16 @@ def unroll(
     lr:Tensor,                          # α, scalar
     batches:list[Tensor],               # positions of every step, from `inner_batches`
     augment:Callable|None=None,         # (images, number of the step) -> images
-    save_memory:bool=True,              # compute every step twice rather than keep it
-    loss:Callable=F.cross_entropy,      # logits, labels, and a row of each of `extra` -> scalar
+    save_memory:bool|None=None,         # compute every step twice rather than keep it; None: where they hold over 4 GiB
+    loss:Callable=F.cross_entropy,      # logits, labels, and rows of each of `extra` -> mean over the images
     extra:tuple[Tensor,...]=(),         # what else `loss` takes, a row an image
 )->Tensor:                              # (P,) weights after the last step, differentiable
     "The student's training, as one differentiable function (MTT, algorithm 1)"
-    flat = start.detach().requires_grad_()
+    flat, keep, count = start.detach().requires_grad_(), not save_memory, _Count()
     for k,idx in enumerate(batches):
-        args = flat, images, lr, net, labels, idx, augment, k, loss, *extra
-        flat = checkpoint(_step, *args, use_reentrant=False, preserve_rng_state=False) if save_memory else _step(*args)
+        step = _Student(net, labels[idx], loss, augment, k), keep, flat, images[idx], lr, *(e[idx] for e in extra)
+        with count.watch() if k == 0 else nullcontext(): flat = _Step.apply(*step)
+        if save_memory is None and k == 0: keep = count.bytes()*len(batches) <= KEEP
     return flat
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #d2960a8d
@@ -183,13 +250,14 @@ def trajectory_distance(
     return (student-target).pow(2).sum()/(start-target).pow(2).sum()
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #86270234
-def _walk(net, start, images, labels, lr, batches, augment, loss, extra):
+def _walk(net, start, images, labels, lr, batches, augment, loss, extra, create_graph):
     "The gradient of every step, with the weights held constant"
     flat = start.detach()
     for k,idx in enumerate(batches):
-        x = images[idx] if augment is None else augment(images[idx], k)
-        g = _gradient(net, flat.requires_grad_(), x, labels[idx], loss, *(e[idx] for e in extra)); yield g
-        flat = flat.detach() - lr.detach()*g.detach()
+        student = _Student(net, labels[idx], loss, augment, k)
+        g = student.gradient(flat, images[idx], [e[idx] for e in extra], create_graph)
+        yield g
+        flat = flat - lr*g.detach()
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #a4abeca4
 def constant_memory_gradient(
@@ -205,10 +273,12 @@ def constant_memory_gradient(
 )->tuple[Tensor,...]:                   # loss, gradient for the images, for α, and for each of `extra`
     "GLaD's and TESLA's approximation, with every step's weights as constants; not the gradient of `unroll`"
     leaves, lr = [t.detach().requires_grad_() for t in (images, *extra)], lr.detach()
-    walk = lambda: _walk(net, start, leaves[0], labels, lr, batches, augment, loss, leaves[1:])
-    total = sum(g.detach() for g in walk())
+    images, *extra = leaves
+    def walk(create_graph): return _walk(net, start, images, labels, lr, batches, augment, loss, extra, create_graph)
+    total = sum(walk(False))
     way, v = (start-target).pow(2).sum(), lr*total - start + target
-    gx, *ge = (sum(gs) for gs in zip(*(torch.autograd.grad(g, leaves, 2*lr*v/way) for g in walk())))
+    pulled = (torch.autograd.grad(g, leaves, 2*lr*v/way) for g in walk(True))
+    gx, *ge = (sum(gs) for gs in zip(*pulled))
     return v.pow(2).sum()/way, gx, 2*total@v/way, *ge
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #bc9b3d29
@@ -224,27 +294,33 @@ def trajectory_gradient(
     batches:list[Tensor],               # positions of every step
     augment:Callable|None=None,         # (images, number of the step) -> images
     how:str='unrolled',                 # the gradient of the loss, or GLaD's "constant_memory"
-    save_memory:bool=True,              # unrolled: compute every step twice rather than keep it
+    save_memory:bool|None=None,         # unrolled: compute every step twice; None: where they hold over 4 GiB
     loss:Callable=F.cross_entropy,      # of the student, as in `unroll`
     extra:tuple[Tensor,...]=(),         # what else it takes
 )->tuple[Tensor,...]:                   # loss, gradient for the images, for α, and for each of `extra`
     "Trajectory matching: the loss with its gradients"
-    if known(how, HOW, 'gradient') == 'constant_memory': return constant_memory_gradient(net, start, target, images, labels, lr, batches, augment, loss, extra)
-    x, a, *e = (t.detach().requires_grad_() for t in (images, lr, *extra))
-    d = trajectory_distance(unroll(net, start, x, labels, a, batches, augment, save_memory, loss, tuple(e)), start, target)
-    return d.detach(), *torch.autograd.grad(d, (x, a, *e))
+    if known(how, HOW, 'gradient') == 'constant_memory':
+        return constant_memory_gradient(net, start, target, images, labels, lr, batches, augment, loss, extra)
+    x, a, *e = leaves = [t.detach().requires_grad_() for t in (images, lr, *extra)]
+    student = unroll(net, start, x, labels, a, batches, augment, save_memory, loss, tuple(e))
+    distance = trajectory_distance(student, start, target)
+    return distance.detach(), *torch.autograd.grad(distance, leaves)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #5b41ceef
 def open_experts(
     data:ImageData, zca:ZCA|None,   # as it is, and the whitening of the run
-    o:dict, folder:str|Path|None,   # all options; a folder of make_experts, or None: train them, and keep them in the cache
+    o:dict,                         # all options
+    folder:str|Path|None,           # of make_experts, or None: train them, and keep them in the cache
     seed:int, device:str|torch.device|None=None, progress:bool=True,
 )->Experts:
     "Experts from a folder or the cache"
     if folder: return Experts(folder, data, zca)
-    kw = dict(epochs=o['max_start_epoch']+o['expert_epochs'], arch=o['arch'], seed=seed, families=o['families'], **(dict(width=o['width']) if o['arch'].startswith('convnet') else {}))
-    key = hashlib.sha256(json.dumps([describe(data), zca.describe() if zca else None, kw], sort_keys=True, default=str).encode()).hexdigest()[:12]
-    return make_experts(cache_folder()/'experts'/f'{data.name}-{o["arch"]}-{key}', data, o['experts'], zca=zca, device=device, progress=progress, **kw)
+    how = dict(epochs=o['max_start_epoch']+o['expert_epochs'], arch=o['arch'], seed=seed, families=o['families'])
+    if o['arch'].startswith('convnet'): how |= dict(width=o['width'])
+    belongs = json.dumps([describe(data), zca.describe() if zca else None, how], sort_keys=True, default=str)
+    name = f"{data.name}-{o['arch']}-{hashlib.sha256(belongs.encode()).hexdigest()[:12]}"
+    folder = cache_folder()/'experts'/name
+    return make_experts(folder, data, o['experts'], zca=zca, device=device, progress=progress, **how)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #79fd8211
 def start_gradient(
@@ -256,8 +332,10 @@ def start_gradient(
 )->tuple[Tensor,Tensor,Tensor]:     # loss, gradient for the images, gradient for α
     "Trajectory matching from one random start of one expert"
     g = rng(seed, 'mtt', it)
-    k, t = (int(torch.randint(n, (), generator=g)) for n in (min(o['experts'], len(experts)), o['max_start_epoch']))
+    choices = min(o['experts'], len(experts)), o['max_start_epoch']
+    k, t = (int(torch.randint(n, (), generator=g)) for n in choices)
     start, target = (w.to(syn.device) for w in experts.at(k, t, t+o['expert_epochs']))
     batches = [b.to(syn.device) for b in inner_batches(len(syn), o['batch_syn'], o['syn_steps'], g)]
-    aug = (lambda x, step: dsa(x, rng(seed, 'inner', it, step), families=o['families'])) if o['families'] else None
-    return trajectory_gradient(net, start, target, syn, labels, lr, batches, aug, o['how'], **syn_loss)
+    def augment(x, step): return dsa(x, rng(seed, 'inner', it, step), families=o['families'])
+    augment = augment if o['families'] else None
+    return trajectory_gradient(net, start, target, syn, labels, lr, batches, augment, o['how'], **syn_loss)

@@ -5,6 +5,7 @@
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #9f8211f9
 from __future__ import annotations
 import hashlib, math, struct, zlib
+from collections.abc import Callable
 from decimal import Context, Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -15,72 +16,33 @@ from torch import Tensor
 from ..core import ClassInfo
 from ..errors import DdnbError
 from ..files import write_atomic
-from .codec import DECODERS, MODULES, Codec, arm_shapes, copy_codec, double_size, grid_sizes, phases, sample_mask, shifts, synthesis_shapes
+from .codec import DECODERS, MODULES, Codec, arm_shapes, copy_codec, grid_sizes, sample_mask, synthesis_shapes
 from .entropy import OFFSETS, to_symbols
 from .quantise import COLUMNS, KEPT, network_symbols
+from .whole import HIGHEST, LOWEST, whole_arm, whole_networks
 
 # %% auto #0
-__all__ = ['FRACTION', 'LOWEST', 'HIGHEST', 'ROWS', 'PLACES', 'REACH', 'whole_layer', 'residual', 'whole_networks', 'whole_arm',
-           'tables', 'put_symbols', 'get_symbols', 'waves', 'lay_out', 'take_up', 'pack', 'unpack', 'write_codes',
-           'read_codes', 'render']
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #9bc875fe
-FRACTION = 16                           # activations are multiples of 2**-16
-def whole_layer(
-    x:Tensor,                   # (S, i, P) float64, whole multiples of 2**-16 counted as whole numbers
-    W:Tensor,                   # (S, o, i) float64, whole
-    b:Tensor,                   # (S, o) float64, whole
-    ew:Tensor, eb:Tensor,       # (S,) exponents of the steps of W and b
-)->Tensor:                      # (S, o, P), on the same scale as x
-    "A linear layer in exact arithmetic, rounded to the grid of the activations"
-    scale = lambda e: 2.**e.double().view(-1, 1, 1)
-    limit = (2.**51/W.abs().sum(2).amax(1).clamp_min(1)).floor().view(-1, 1, 1)
-    acc = torch.baddbmm(b[:,:,None]*scale(ew+FRACTION-eb), W, x.clamp(-limit, limit))
-    return acc.mul_(scale(-ew)).add_(0.5).floor_()
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #6045cfeb
-def residual(
-    W:Tensor,                   # (S, o, o*taps) whole
-    ew:Tensor,                  # (S,) exponents of its steps
-)->Tensor:
-    "Weights of a layer that adds its input to its output"
-    o, taps = W.shape[1], W.shape[2]//W.shape[1]; i = torch.arange(o)
-    W = W.clone(); W[:,i,i*taps+taps//2] += 2.**ew.double()[:,None]
-    return W
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #d307ebfd
-def whole_networks(c:Codec)->dict[str,list[Tensor]]:
-    "The three networks in whole numbers, for `whole_layer`"
-    nets = {m: [p.double().flatten(2) if m != 'upsampling' and p.dim() > 2 else p.double() for p in network_symbols(c, m)] for m in MODULES}
-    for m,layers in (('arm', range(0, len(c.arm)-2, 2)), ('synthesis', (-4, -2))):
-        for i in layers: nets[m][i] = residual(nets[m][i], c.steps[:,COLUMNS[m][0]])
-    return nets
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #3cd3f73f
-LOWEST, HIGHEST = -106, 352             # indices of the smallest and largest scale: 2**(-106/16) = .0101, 2**22
-def whole_arm(
-    x:Tensor,                   # (S, context, P) symbols, float64
-    params:list[Tensor],        # W (S, o, i), b (S, o), ... from `whole_networks`
-    steps:Tensor,               # (S, 5) exponents
-)->tuple[Tensor, Tensor]:       # int64 (S, P): mean in 2**-16, index of the scale
-    "Mean and scale of each latent, the same integers on every machine"
-    x, e = x*2.**FRACTION, steps[:,list(COLUMNS['arm'])].T
-    for i in range(0, len(params)-2, 2): x = whole_layer(x, params[i], params[i+1], *e).clamp_min_(0)
-    mu, s = whole_layer(x, params[-2], params[-1], *e).clamp_(-2.**37, 2.**37).long().unbind(1)
-    s = (s-4*2**FRACTION).clamp(-301466, 5*2**FRACTION)                           # -4.6 and 5
-    return mu, ((s*24204406 + 2**35) >> 36).clamp_min(LOWEST)                     # 16/ln 2 = 24204406 / 2**20
+__all__ = ['ROWS', 'PLACES', 'REACH', 'tables', 'put_symbols', 'get_symbols', 'waves', 'walk', 'lay_out', 'take_up', 'pack',
+           'unpack', 'write_codes', 'read_codes']
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #4409059e
 ROWS, PLACES, REACH = 32-LOWEST, 64, 31 # scales in the table, places of a mean, integers to either side
+def _decays():
+    "exp(-1/(64 b)) for every scale b of the table, in 31-bit fixed point"
+    ctx = Context(prec=50)
+    octave = ctx.divide(ctx.ln(Decimal(2)), Decimal(16))
+    inverse = [ctx.exp(ctx.multiply(octave, Decimal(-i))) for i in range(LOWEST, 32)]
+    decay = [ctx.exp(ctx.divide(-v, Decimal(64))) for v in inverse]
+    return np.array([int(ctx.multiply(d, Decimal(2**31))) for d in decay])
+
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #40d689a9
 @lru_cache(1)
 def tables()->np.ndarray:               # (ROWS*64, 64) float32, whole numbers that sum to 2**24
     "Frequencies of the discretised Laplace distribution, from integer arithmetic alone"
-    ctx = Context(prec=50); octave = ctx.divide(ctx.ln(Decimal(2)), Decimal(16))
-    inverse = [ctx.exp(ctx.multiply(octave, Decimal(-i))) for i in range(LOWEST, 32)]
-    ratio = np.array([int(ctx.multiply(ctx.exp(ctx.divide(-v, Decimal(64))), Decimal(2**31))) for v in inverse])
-    E = np.empty((ROWS, 64*(REACH+2)), np.int64); E[:,0] = 2**31
-    for t in range(1, E.shape[1]): E[:,t] = (E[:,t-1]*ratio) >> 31
-    t = 64*np.arange(-REACH-1, REACH+1)[None] + 32 - (np.arange(PLACES)[:,None]-32)   # upper edges of the bins, in 64ths
+    decay, E = _decays(), np.empty((ROWS, 64*(REACH+2)), np.int64)
+    E[:,0] = 2**31
+    for t in range(1, E.shape[1]): E[:,t] = (E[:,t-1]*decay) >> 31
+    t = 64*np.arange(-REACH-1, REACH+1)[None] + 32 - (np.arange(PLACES)[:,None]-32)   # upper edges of bins, in 64ths
     half = E[:,np.abs(t)] >> 1
     inside = np.diff(np.where(t < 0, half, 2**31-half) >> 7, axis=2)                  # out of 2**24
     return np.concatenate([inside, 2**24-inside.sum(2, keepdims=True)], 2).reshape(-1, 64).astype(np.float32)
@@ -95,39 +57,46 @@ def _place(mu, i):
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #9230a02c
 _SYMBOL, _UNIFORM = constriction.stream.model.Categorical(perfect=False), constriction.stream.model.Uniform()
-def _put_bits(enc, v, n):
+def _put_bits(encoder, v, n):
     "Send numbers of n bits each; none where n is 0"
-    if (n > 0).any(): enc.encode(v[n > 0].astype(np.int32), _UNIFORM, (1 << n[n > 0]).astype(np.int32))
+    some = n > 0
+    if some.any(): encoder.encode(v[some].astype(np.int32), _UNIFORM, (1 << n[some]).astype(np.int32))
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #8c2bf11a
-def _get_bits(dec, n):
-    v = np.zeros(len(n), np.int64)
-    if (n > 0).any(): v[n > 0] = dec.decode(_UNIFORM, (1 << n[n > 0]).astype(np.int32))
+def _get_bits(decoder, n):
+    v, some = np.zeros(len(n), np.int64), n > 0
+    if some.any(): v[some] = decoder.decode(_UNIFORM, (1 << n[some]).astype(np.int32))
     return v
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #478f7939
 def put_symbols(
-    enc:constriction.stream.queue.RangeEncoder,
+    encoder:constriction.stream.queue.RangeEncoder,
     s:np.ndarray,               # int64 symbols
     mu:np.ndarray, i:np.ndarray,# int64 means in 2**-16, indices of scales
 ):
     "Encode symbols under their distributions"
-    row, near, k = _place(mu, i); d = (s >> k)-near; out = np.abs(d) > REACH
-    enc.encode(np.where(out, 63, d+REACH).astype(np.int32), _SYMBOL, tables()[row])
-    _put_bits(enc, s & ((1 << k)-1), k)
-    beyond = np.abs(d[out])-REACH; n = np.frexp(beyond.astype(np.float64))[1].astype(np.int64)-1
-    _put_bits(enc, 2*n+(d[out] < 0), np.full(len(n), 6)); _put_bits(enc, beyond-(1 << n), n)
+    row, near, k = _place(mu, i)
+    d = (s >> k)-near
+    out = np.abs(d) > REACH
+    encoder.encode(np.where(out, 63, d+REACH).astype(np.int32), _SYMBOL, tables()[row])
+    _put_bits(encoder, s & ((1 << k)-1), k)
+    beyond = np.abs(d[out])-REACH
+    length = np.frexp(beyond.astype(np.float64))[1].astype(np.int64)-1
+    _put_bits(encoder, 2*length+(d[out] < 0), np.full(len(length), 6))
+    _put_bits(encoder, beyond-(1 << length), length)
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #95d3a693
 def get_symbols(
-    dec:constriction.stream.queue.RangeDecoder,
+    decoder:constriction.stream.queue.RangeDecoder,
     mu:np.ndarray, i:np.ndarray,# as for `put_symbols`
 )->np.ndarray:                  # int64 symbols
     "Decode symbols under their distributions"
-    row, near, k = _place(mu, i); d = dec.decode(_SYMBOL, tables()[row]).astype(np.int64)-REACH
-    low = _get_bits(dec, k); out = d == 63-REACH
-    head = _get_bits(dec, np.full(out.sum(), 6)); n = np.minimum(head >> 1, 23)
-    d[out] = np.where(head & 1, -1, 1)*(_get_bits(dec, n) + (1 << n) + REACH)
+    row, near, k = _place(mu, i)
+    d = decoder.decode(_SYMBOL, tables()[row]).astype(np.int64)-REACH
+    low, out = _get_bits(decoder, k), d == 63-REACH
+    head = _get_bits(decoder, np.full(out.sum(), 6))
+    length = np.minimum(head >> 1, 23)
+    d[out] = np.where(head & 1, -1, 1)*(_get_bits(decoder, length) + (1 << length) + REACH)
     return ((d+near) << k) + low
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #5f7a4702
@@ -137,31 +106,41 @@ def waves(
 )->tuple[Tensor, Tensor, list[Tensor]]: # index of each latent, of its context, and the steps' latents
     "The order of decoding, on grids laid one after the other with a border of zeros"
     K = max(dx//-dy for dy,dx in OFFSETS[context] if dy)+1
-    at, ctx, when, start = [], [], [], 0
+    at, neighbours, when, start = [], [], [], 0
     for h,w in grid_sizes(size):
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij')
-        at.append((start + (y+4)*(w+8) + x+4).flatten()); when.append((x+K*y).flatten()); start += (h+4)*(w+8)
-        ctx.append(at[-1][:,None] + torch.tensor([dy*(w+8)+dx for dy,dx in OFFSETS[context]]))
+        at.append((start + (y+4)*(w+8) + x+4).flatten())
+        when.append((x+K*y).flatten())
+        neighbours.append(at[-1][:,None] + torch.tensor([dy*(w+8)+dx for dy,dx in OFFSETS[context]]))
+        start += (h+4)*(w+8)
     when = torch.cat(when)
-    return torch.cat(at), torch.cat(ctx), list(when.argsort(stable=True).split(torch.bincount(when).tolist()))
+    steps = when.argsort(stable=True).split(torch.bincount(when).tolist())
+    return torch.cat(at), torch.cat(neighbours), list(steps)
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #1b34856c
-def _walk(c, grids, f, batch):
-    "Visit all latents in the order of `waves`: `f` gets symbols, means and scales, and may return other symbols"
-    net, (at, ctx, steps) = whole_networks(c)['arm'], waves(c.size, c.context)
+def walk(
+    c:Codec, grids:Tensor,      # its symbols, from `lay_out`; changed where `visit` returns something
+    visit:Callable,             # gets symbols, means and scales; may return other symbols
+    batch:int,                  # samples of each slice predicted at once
+)->Tensor:                      # index of each latent
+    "Visit all latents in the order of `waves`"
+    net, (at, neighbours, steps) = whole_networks(c)['arm'], waves(c.size, c.context)
     for s in steps:
         valid = sample_mask(c)[:,None].expand(-1, len(s), -1)
-        parts = [whole_arm(g[:,ctx[s].T].flatten(2), net, c.steps) for g in grids.split(batch, 2)]
+        parts = [whole_arm(g[:,neighbours[s].T].flatten(2), net, c.steps) for g in grids.split(batch, 2)]
         mu, i = (torch.cat([t.view(len(c), len(s), -1) for t in p], 2)[valid].numpy() for p in zip(*parts))
         now = grids[:,at[s]]
-        new = f(now[valid].long().numpy(), mu, i)
-        if new is not None: now[valid] = torch.from_numpy(new).double(); grids[:,at[s]] = now
+        new = visit(now[valid].long().numpy(), mu, i)
+        if new is not None:
+            now[valid] = torch.from_numpy(new).double()
+            grids[:,at[s]] = now
     return at
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #06c750ea
 def lay_out(c:Codec)->Tensor:           # (S, length, N) float64
     "All symbols of a codec, grid after grid, each with a border of zeros"
-    return torch.cat([torch.nn.functional.pad(s, (4, 4, 4, 0)).flatten(2) for s in to_symbols(c.latents)], 2).transpose(1, 2).double().contiguous()
+    bordered = [torch.nn.functional.pad(s, (4, 4, 4, 0)).flatten(2) for s in to_symbols(c.latents)]
+    return torch.cat(bordered, 2).transpose(1, 2).double().contiguous()
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #17855ae5
 def take_up(
@@ -170,79 +149,115 @@ def take_up(
     size:tuple[int,int],
 )->list[Tensor]:                # (S, N, h, w) latents
     "Latents from laid out symbols"
-    sizes = grid_sizes(size); flat = grids[:,at].transpose(1, 2).float()
-    return [t.reshape(*flat.shape[:2], *s)/16 for t,s in zip(flat.split([h*w for h,w in sizes], 2), sizes)]
+    sizes, flat = grid_sizes(size), grids[:,at].transpose(1, 2).float()
+    parts = flat.split([h*w for h,w in sizes], 2)
+    return [t.reshape(*flat.shape[:2], *s)/16 for t,s in zip(parts, sizes)]
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #489b0d8d
-def _shapes(c): return dict(arm=arm_shapes(c.context, c.depth), synthesis=synthesis_shapes(c.decoder, len(grid_sizes(c.size))), upsampling=[(8, 8)])
+def _shapes(c):
+    "Shapes of the tensors of every network"
+    synthesis = synthesis_shapes(c.decoder, len(grid_sizes(c.size)))
+    return dict(arm=arm_shapes(c.context, c.depth), synthesis=synthesis, upsampling=[(8, 8)])
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #be72e2b9
+def _laplace_cost(s, i):
+    "Bits of symbols with mean zero under the scale of index i"
+    cdf = lambda t: .5+.5*np.sign(t)*-np.expm1(-np.abs(t)/2**(i/16))
+    return -np.log2(np.maximum(cdf(np.abs(s)+.5)-cdf(np.abs(s)-.5), 2.**-24)).sum()
+
 def _best_scale(s):
     "Index of the scale that codes `s` in the fewest bits"
-    clip = lambda b: int(np.clip(round(16*math.log2(max(b, 1e-3))), LOWEST, HIGHEST))
-    cost = lambda i: -np.log2(np.maximum((lambda f: f(np.abs(s)+.5)-f(np.abs(s)-.5))(lambda t: .5+.5*np.sign(t)*-np.expm1(-np.abs(t)/2**(i/16))), 2.**-24)).sum()
-    return min((clip(s.std()/math.sqrt(2)), clip(np.abs(s).mean())), key=cost)
+    index = lambda b: int(np.clip(round(16*math.log2(max(b, 1e-3))), LOWEST, HIGHEST))
+    return min((index(s.std()/math.sqrt(2)), index(np.abs(s).mean())), key=lambda i: _laplace_cost(s, i))
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #f1fe3f19
-def _put_networks(enc, c):
+def _put_networks(encoder, c):
+    "Steps, then scale and symbols of every tensor, slice by slice"
+    symbols = [p for m in MODULES for p in network_symbols(c, m)]
     for s in range(len(c)):
-        _put_bits(enc, c.steps[s].numpy(), np.full(5, 5))
-        for m in MODULES:
-            for p in network_symbols(c, m):
-                v = p[s].flatten().long().cpu().numpy(); i = _best_scale(v)
-                _put_bits(enc, np.array([i-LOWEST]), np.array([9])); put_symbols(enc, v, np.zeros_like(v), np.full_like(v, i))
+        _put_bits(encoder, c.steps[s].numpy(), np.full(5, 5))
+        for p in symbols:
+            v = p[s].flatten().long().cpu().numpy()
+            i = _best_scale(v)
+            _put_bits(encoder, np.array([i-LOWEST]), np.array([9]))
+            put_symbols(encoder, v, np.zeros_like(v), np.full_like(v, i))
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #3cd7e384
-def _get_networks(dec, c):
-    shapes, parts = _shapes(c), []
-    for s in range(len(c)):
-        e = _get_bits(dec, np.full(5, 5)); parts.append([torch.from_numpy(e)])
-        if e.max() > KEPT: raise ValueError("a step is finer than any")
-        for m in MODULES:
-            for j,shape in enumerate(shapes[m]):
-                n = math.prod(shape); i = min(int(_get_bits(dec, np.array([9]))[0])+LOWEST, HIGHEST)
-                v = get_symbols(dec, np.zeros(n, np.int64), np.full(n, i))
-                parts[-1].append((torch.from_numpy(v).double()/2.**e[COLUMNS[m][j % len(COLUMNS[m])]]).float().view(shape))
-    steps, *ps = (torch.stack(t) for t in zip(*parts))
-    a, b = len(shapes['arm']), len(shapes['arm'])+len(shapes['synthesis'])
-    c.steps, c.arm, c.synthesis, c.upsampling = steps, ps[:a], ps[a:b], ps[b:]
+def _get_tensor(decoder, shape, exponent):
+    "One tensor of a network, from its scale and symbols"
+    n, i = math.prod(shape), min(int(_get_bits(decoder, np.array([9]))[0])+LOWEST, HIGHEST)
+    v = get_symbols(decoder, np.zeros(n, np.int64), np.full(n, i))
+    return (torch.from_numpy(v).double()/2.**exponent).float().view(shape)
+
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #944d6029
+def _get_networks(decoder, c):
+    "What `_put_networks` sent"
+    shapes, slices = _shapes(c), []
+    for _ in range(len(c)):
+        exponents = _get_bits(decoder, np.full(5, 5))
+        if exponents.max() > KEPT: raise ValueError("a step is finer than any")
+        groups = {m: [exponents[k] for k in COLUMNS[m]] for m in MODULES}
+        tensors = [_get_tensor(decoder, shape, groups[m][j % len(groups[m])])
+                   for m in MODULES for j,shape in enumerate(shapes[m])]
+        slices.append([torch.from_numpy(exponents), *tensors])
+    c.steps, *tensors = (torch.stack(t) for t in zip(*slices))
+    for m in MODULES: setattr(c, m, [tensors.pop(0) for _ in shapes[m]])
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #68611fc5
 _HEAD, _MAGIC = struct.Struct('<4sBBBBHHHHH'), b'RUO1'
 def _pack_head(c):
-    names = zlib.compress('\n'.join(f'{k.name}\t{k.wnid or ""}' for k in c.classes).encode(), 9) if c.classes else b''
-    plain, C = len(set(c.counts)) == 1 and c.labels == list(range(len(c))), 0 if c.soft_labels is None else c.soft_labels.shape[1]
+    names = '\n'.join(f'{k.name}\t{k.wnid or ""}' for k in c.classes).encode()
+    names, soft = zlib.compress(names, 9) if c.classes else b'', 0 if c.soft_labels is None else c.soft_labels.shape[1]
+    plain = len(set(c.counts)) == 1 and c.labels == list(range(len(c)))
     flags = (c.syn_lr is not None) + 2*(c.space == 'zca') + 4*plain
-    head = _HEAD.pack(_MAGIC, list(DECODERS).index(c.decoder), c.context, c.depth, flags, *c.size, len(c), C, len(names))
+    decoder = list(DECODERS).index(c.decoder)
+    head = _HEAD.pack(_MAGIC, decoder, c.context, c.depth, flags, *c.size, len(c), soft, len(names))
     lr = struct.pack('<f', c.syn_lr) if flags & 1 else b''
     sizes = [c.counts[0]] if plain else [*c.counts, *c.labels]
     return head + lr + np.array(sizes, '<u2').tobytes() + names
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #50f43124
+def _get_classes(data):
+    "Class names and WordNet ids"
+    if not data: return []
+    lines = zlib.decompressobj().decompress(data, 2**24).decode().split('\n')
+    return [ClassInfo(name, wnid or None) for name,_,wnid in (l.partition('\t') for l in lines)]
+
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #1f589038
 def _unpack_head(data):
-    magic, d, context, depth, flags, H, W, S, C, names = _HEAD.unpack_from(data); at = _HEAD.size
-    if d >= len(DECODERS) or context not in OFFSETS or not (depth and H and W and S): raise ValueError("its header makes no sense")
-    lr = struct.unpack_from('<f', data, at)[0] if flags & 1 else None; at += 4*(flags & 1)
+    "A codec without tensors, and where the next part begins"
+    _, decoder, context, depth, flags, H, W, S, soft, names = _HEAD.unpack_from(data)
+    at, senseless = _HEAD.size, ValueError("its header makes no sense")
+    if decoder >= len(DECODERS) or context not in OFFSETS or not (depth and H and W and S): raise senseless
+    lr = struct.unpack_from('<f', data, at)[0] if flags & 1 else None
+    at += 4*(flags & 1)
     n = 1 if flags & 4 else 2*S
-    sizes = np.frombuffer(data, '<u2', n, at).tolist(); at += 2*n
+    sizes = np.frombuffer(data, '<u2', n, at).tolist()
+    at += 2*n
     counts, labels = ([sizes[0]]*S, list(range(S))) if flags & 4 else (sizes[:S], sizes[S:])
-    if min(counts) < 1 or S*max(counts)*H*W > 2**32: raise ValueError("its header makes no sense")
-    text = zlib.decompressobj().decompress(data[at:at+names], 2**24).decode() if names else ''; at += names
-    classes = [ClassInfo(k, w or None) for k,_,w in (l.partition('\t') for l in text.split('\n'))] if names else []
-    c = Codec((H, W), list(DECODERS)[d], context, depth, counts, labels, [], [], [], [], classes=classes, syn_lr=lr, space='zca' if flags & 2 else 'rgb')
-    if C: c.soft_labels = torch.from_numpy(np.frombuffer(data, '<u2', sum(counts)*(C-1), at).astype(np.int64)).view(-1, C-1); at += 2*sum(counts)*(C-1)
-    return c, at
+    if min(counts) < 1 or S*max(counts)*H*W > 2**32: raise senseless
+    classes = _get_classes(data[at:at+names])
+    c = Codec((H, W), list(DECODERS)[decoder], context, depth, counts, labels, [], [], [], [], classes=classes,
+              syn_lr=lr, space='zca' if flags & 2 else 'rgb')
+    return c, *_get_cells(data, at+names, sum(counts), soft)
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #2326c5a4
 def _cells(soft):
     "Soft labels as whole 65535ths, without the last, which is what is missing"
     if soft is None: return b''
-    if soft.min() < 0 or (soft.sum(1)-1).abs().max() > 1e-3: raise DdnbError("soft labels must be probabilities: not negative, summing to one for each sample")
-    return (soft.double()/soft.double().sum(1, keepdim=True)*65535).floor()[:,:-1].cpu().numpy().astype('<u2').tobytes()
+    if soft.min() < 0 or (soft.sum(1)-1).abs().max() > 1e-3:
+        raise DdnbError("soft labels must be probabilities: not negative, summing to one for each sample")
+    share = soft.double()/soft.double().sum(1, keepdim=True)
+    return (share*65535).floor()[:,:-1].cpu().numpy().astype('<u2').tobytes()
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #520aa997
-def _probabilities(cells):
-    return torch.cat([cells, 65535-cells.sum(1, keepdim=True)], 1).float()/65535
+def _get_cells(data, at, samples, classes):
+    "Soft labels, or None where there are no classes of them; and where the next part begins"
+    if not classes: return None, at
+    cells = np.frombuffer(data, '<u2', samples*(classes-1), at).astype(np.int64)
+    cells = torch.from_numpy(cells).view(-1, classes-1)
+    soft = torch.cat([cells, 65535-cells.sum(1, keepdim=True)], 1).float()/65535
+    return soft, at+2*samples*(classes-1)
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #0bd725e9
 @torch.no_grad()
@@ -253,14 +268,28 @@ def pack(
     "A codec as the bytes of a codes.ruo file"
     if c.steps is None: raise DdnbError("this codec is not quantised yet; quantise it, then write it")
     c = copy_codec(c, 'cpu')
-    big = max(float(s.abs().max()) for s in [*to_symbols(c.latents), *(p for m in MODULES for p in network_symbols(c, m))])
-    if not big < 2**22 or max(c.counts+c.labels) > 65535: raise DdnbError(f"codes.ruo holds symbols below {2**22} and up to 65535 samples a slice; the largest symbol here is {big:.0f}")
-    enc = constriction.stream.queue.RangeEncoder(); _put_networks(enc, c)
-    _walk(c, lay_out(c), lambda s, mu, i: put_symbols(enc, s, mu, i), batch)
-    data = _pack_head(c) + _cells(c.soft_labels) + enc.get_compressed().astype('<u4').tobytes()
+    symbols = [*to_symbols(c.latents), *(p for m in MODULES for p in network_symbols(c, m))]
+    largest = max(float(s.abs().max()) for s in symbols)
+    if not largest < 2**22 or max(c.counts+c.labels) > 65535:
+        raise DdnbError(f"codes.ruo holds symbols below {2**22} and up to 65535 samples a slice; "
+                        f"the largest symbol here is {largest:.0f}")
+    encoder = constriction.stream.queue.RangeEncoder()
+    _put_networks(encoder, c)
+    walk(c, lay_out(c), lambda s, mu, i: put_symbols(encoder, s, mu, i), batch)
+    data = _pack_head(c) + _cells(c.soft_labels) + encoder.get_compressed().astype('<u4').tobytes()
     return data + hashlib.blake2b(data, digest_size=8).digest()
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #7502174c
+def _check(data, name):
+    "Is this a whole file of a version that we read?"
+    if data[:3] != _MAGIC[:3]: raise DdnbError(f"{name} is no codes.ruo file: it does not begin with RUO")
+    if hashlib.blake2b(data[:-8], digest_size=8).digest() != data[-8:]:
+        raise DdnbError(f"{name} is damaged: its checksum does not match; copy it again from where it came")
+    if data[:4] != _MAGIC:
+        version = data[3:4].decode('ascii', 'replace')
+        raise DdnbError(f"{name} is of version {version}; this ddnb reads version 1, a newer one may read it")
+
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #f6e0d3be
 @torch.no_grad()
 def unpack(
     data:bytes,
@@ -268,16 +297,17 @@ def unpack(
     name:str='this file',       # for messages
 )->Codec:
     "The codec in the bytes of a codes.ruo file"
-    if data[:3] != _MAGIC[:3]: raise DdnbError(f"{name} is no codes.ruo file: it does not begin with RUO")
-    if hashlib.blake2b(data[:-8], digest_size=8).digest() != data[-8:]: raise DdnbError(f"{name} is damaged: its checksum does not match; copy it again from where it came")
-    if data[:4] != _MAGIC: raise DdnbError(f"{name} is of version {data[3:4].decode('ascii', 'replace')}; this ddnb reads version 1, a newer one may read it")
+    _check(data, name)
     try:
-        c, at = _unpack_head(data)
-        dec = constriction.stream.queue.RangeDecoder(np.frombuffer(data[at:-8], '<u4').astype(np.uint32)); _get_networks(dec, c)
+        c, c.soft_labels, at = _unpack_head(data)
+        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data[at:-8], '<u4').astype(np.uint32))
+        _get_networks(decoder, c)
         c.latents = [torch.zeros(len(c), max(c.counts), *s) for s in grid_sizes(c.size)]
-        grids = lay_out(c); c.latents = take_up(grids, _walk(c, grids, lambda s, mu, i: get_symbols(dec, mu, i), batch), c.size)
-    except (struct.error, zlib.error, ValueError, AssertionError, OverflowError) as e: raise DdnbError(f"{name} is no codes.ruo file: {e}") from None
-    if c.soft_labels is not None: c.soft_labels = _probabilities(c.soft_labels)
+        grids = lay_out(c)
+        at = walk(c, grids, lambda s, mu, i: get_symbols(decoder, mu, i), batch)
+        c.latents = take_up(grids, at, c.size)
+    except (struct.error, zlib.error, ValueError, AssertionError, OverflowError) as e:
+        raise DdnbError(f"{name} is no codes.ruo file: {e}") from None
     return c
 
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #f25ee916
@@ -288,6 +318,7 @@ def write_codes(
     "Write a codec to a file, whole or not at all"
     return write_atomic(Path(path), pack(c))
 
+# %% ../../nbs/08_ruo/03_bitstream.ipynb #d92ee208
 def read_codes(
     path:str|Path,
     batch:int=512,              # samples of each slice at once
@@ -295,39 +326,3 @@ def read_codes(
     "Read a codec from a file"
     if not Path(path).is_file(): raise DdnbError(f"there is no file {path}")
     return unpack(Path(path).read_bytes(), batch, str(path))
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #055e75f9
-def _whole_upsample(c, symbols, kernel):
-    up, x = 2.**-c.steps[:,4].double().view(-1, 1, 1, 1, 1), symbols[-1][:,None].double()*2.**FRACTION
-    taps = phases(kernel); limit = (2.**51/taps.abs().sum(2).amax(1).clamp_min(1)).floor().view(-1, 1, 1, 1, 1)
-    for g in symbols[-2::-1]:
-        y = (double_size(x.clamp(-limit, limit), taps)*up + .5).floor()[...,:g.shape[2],:g.shape[3]]
-        x = torch.cat([g[:,None].double()*2.**FRACTION, y], 1)
-    return x
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #f568836f
-def _whole_pixels(x, params, steps):
-    for i in range(0, len(params), 2):
-        x = whole_layer(x, params[i], params[i+1], *steps)
-        if i+2 < len(params): x.clamp_min_(0)
-    return x
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #f532d964
-def _whole_images(c, symbols, nets):
-    p, steps = nets['synthesis'], c.steps[:,list(COLUMNS['synthesis'])].T
-    x = _whole_upsample(c, symbols, nets['upsampling'][0]); shape = (len(c), 3, *x.shape[2:])
-    x = torch.cat([_whole_pixels(t, p[:-4], steps) for t in x.flatten(2).split(max(64, 2**17//p[0].shape[1]), 2)], 2).view(shape)
-    x = whole_layer(shifts(x), p[-4], p[-3], *steps).clamp_min_(0).view(shape)
-    x = whole_layer(shifts(x), p[-2], p[-1], *steps).view(shape)
-    return ((x.clamp(-2.**30, 2.**30)*65535 + 2**15)*2.**-FRACTION).floor().transpose(1, 2)
-
-# %% ../../nbs/08_ruo/03_bitstream.ipynb #c1d86e94
-@torch.no_grad()
-def render(
-    c:Codec,                    # quantised, e.g. as read
-    batch:int=64,               # samples of each slice at once; the images do not depend on it
-)->Tensor:                      # (S, N, 3, H, W) float32, multiples of 1/65535, not clipped
-    "Images of a quantised codec, the same bits on every machine"
-    c = copy_codec(c, 'cpu'); nets = whole_networks(c)
-    parts = [_whole_images(c, s, nets) for s in zip(*(t.split(batch, 1) for t in to_symbols(c.latents)))]
-    return (torch.cat(parts, 1)/65535).float()

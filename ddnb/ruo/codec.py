@@ -6,17 +6,19 @@
 from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from ..core import ClassInfo, rng
 from ..errors import DdnbError, known
 
 # %% auto #0
-__all__ = ['DECODERS', 'MODULES', 'grid_sizes', 'synthesis_shapes', 'arm_shapes', 'bicubic_kernel', 'Codec', 'parameters',
-           'sample_mask', 'sample_labels', 'select_slices', 'copy_codec', 'init_codec', 'phases', 'double_size',
-           'upsample', 'pixelwise', 'shifts', 'synthesise', 'decode', 'flatten_samples']
+__all__ = ['DECODERS', 'MODULES', 'WINDOW_4', 'SMALL_GRID', 'TILE', 'WINDOW_3', 'grid_sizes', 'synthesis_shapes', 'arm_shapes',
+           'bicubic_kernel', 'Codec', 'parameters', 'sample_mask', 'sample_labels', 'select_slices', 'copy_codec',
+           'init_codec', 'shifted_views', 'Windows', 'phases', 'double_size', 'upsample', 'tiles', 'hidden_layers',
+           'last_layer', 'layers_backward', 'pixelwise', 'shifts', 'synthesise', 'decode', 'flatten_samples', 'pieces',
+           'piece', 'add_gradients']
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #028a0ff2
 def grid_sizes(
@@ -24,10 +26,12 @@ def grid_sizes(
 )->list[tuple[int,int]]:        # sizes of the grids, finest first
     "Sizes of the latent grids: halved up to five times"
     h, w = size
-    return [(math.ceil(h/2**l), math.ceil(w/2**l)) for l in range(min(6, int(math.log2(min(h, w)))+1))]
+    grids = min(6, int(math.log2(min(h, w)))+1)
+    return [(math.ceil(h/2**l), math.ceil(w/2**l)) for l in range(grids)]
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #2c601e02
-DECODERS = {'v4-40': (40,), 'v4-160': (160,), 'v4-240': (240,), 'v4-480': (480,), 'v4-960': (960,), 'v4-1200': (1200,), 'v5-240': (240, 40), 'v5-320': (320, 40)}
+DECODERS = {'v4-40': (40,), 'v4-160': (160,), 'v4-240': (240,), 'v4-480': (480,), 'v4-960': (960,), 'v4-1200': (1200,),
+            'v5-240': (240, 40), 'v5-320': (320, 40)}
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #852e0112
 def synthesis_shapes(
@@ -35,9 +39,9 @@ def synthesis_shapes(
     grids:int=6,                # latent grids
 )->list[tuple[int,...]]:        # W, b, W, b, ...
     "Shapes of a decoder's parameters: 1x1 layers, then two 3x3 residual ones"
-    ch = [grids, *DECODERS[known(decoder, DECODERS, 'decoder')], 3]
-    flat = [s for i,o in zip(ch, ch[1:]) for s in ((o, i, 1, 1), (o,))]
-    return flat + [(3, 3, 3, 3), (3,)]*2
+    widths = [grids, *DECODERS[known(decoder, DECODERS, 'decoder')], 3]
+    pixelwise = [s for i,o in zip(widths, widths[1:]) for s in ((o, i, 1, 1), (o,))]
+    return pixelwise + [(3, 3, 3, 3), (3,)]*2
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #89722679
 def arm_shapes(
@@ -45,15 +49,18 @@ def arm_shapes(
     depth:int,                  # hidden layers
 )->list[tuple[int,...]]:        # W, b, W, b, ...
     "Shapes of the autoregressive network's parameters"
-    if context not in (8, 16, 24, 32) or depth < 1: raise DdnbError(f"the context is 8, 16, 24 or 32 neighbours and the depth at least 1, not {context} and {depth}")
+    if context not in (8, 16, 24, 32) or depth < 1:
+        raise DdnbError("the context is 8, 16, 24 or 32 neighbours and the depth at least 1, "
+                        f"not {context} and {depth}")
     return [(context, context), (context,)]*depth + [(2, context), (2,)]
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #72da1369
 def bicubic_kernel()->Tensor:   # (8, 8)
     "Bicubic interpolation by two as a transposed convolution's kernel"
-    x = ((torch.arange(8)-3.5)/2).abs(); a = -0.75
-    k = torch.where(x <= 1, (a+2)*x**3 - (a+3)*x**2 + 1, a*x**3 - 5*a*x**2 + 8*a*x - 4*a)
-    return torch.outer(k, k)
+    a, x = -0.75, ((torch.arange(8)-3.5)/2).abs()
+    near, far = (a+2)*x**3 - (a+3)*x**2 + 1, a*x**3 - 5*a*x**2 + 8*a*x - 4*a
+    taps = torch.where(x <= 1, near, far)
+    return torch.outer(taps, taps)
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #49751eb5
 @dataclass
@@ -83,39 +90,47 @@ def parameters(c:Codec)->list[Tensor]:
     "All that is learned: latents, then the three networks"
     return c.latents + [p for m in MODULES for p in getattr(c, m)]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #16eeed5a
 def sample_mask(c:Codec)->Tensor:              # (S, N) bool
     "True where a sample exists; False where a shorter slice is padded"
-    return torch.arange(c.latents[0].shape[1], device=c.latents[0].device) < torch.tensor(c.counts, device=c.latents[0].device)[:,None]
+    z = c.latents[0]
+    return torch.arange(z.shape[1], device=z.device) < torch.tensor(c.counts, device=z.device)[:,None]
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #393448bb
 def sample_labels(c:Codec)->Tensor:     # (samples,) int64
     "The class of each sample, slice by slice"
     return torch.tensor(c.labels).repeat_interleave(torch.tensor(c.counts))
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #229c8464
-def _with_tensors(c, f, **kw):
-    return replace(c, **{m: [f(p) for p in getattr(c, m)] for m in ('latents', *MODULES)}, **kw)
+def _with_tensors(c, f, **others):
+    return replace(c, **{m: [f(p) for p in getattr(c, m)] for m in ('latents', *MODULES)}, **others)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #1c75640c
 def select_slices(
     c:Codec,
     slices:list[int],           # which slices
 )->Codec:
     "Some of the slices; gradients flow through to the whole"
-    f = lambda v: [v[i] for i in slices]
-    return _with_tensors(c, lambda p: p[slices], counts=f(c.counts), labels=f(c.labels), steps=None if c.steps is None else c.steps[slices], soft_labels=None)
+    counts, labels = [c.counts[i] for i in slices], [c.labels[i] for i in slices]
+    steps = None if c.steps is None else c.steps[slices]
+    return _with_tensors(c, lambda p: p[slices], counts=counts, labels=labels, steps=steps, soft_labels=None)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #a9240a38
 def copy_codec(c:Codec, device:str|torch.device|None=None)->Codec:
     "The same values in tensors of their own, without gradients, on `device`"
     return _with_tensors(c, lambda p: p.detach().clone().to(device or p.device))
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #40b223ee
-def _init_slice(g, n, sizes, decoder, context, depth):
-    z = [torch.rand(n, *s, generator=g)*.1-.05 for s in sizes]
+def _init_slice(g, samples, sizes, decoder, context, depth):
+    "Latents and networks of one slice"
+    latents = [torch.rand(samples, *s, generator=g)*.1-.05 for s in sizes]
     arm = [torch.zeros(s) for s in arm_shapes(context, depth)]
     arm[-2] = torch.randn(2, context, generator=g)/4
-    syn = [torch.zeros(s) for s in synthesis_shapes(decoder, len(sizes))]
-    for i in range(0, len(syn)-4, 2):
-        o, fan = syn[i].shape[:2]; syn[i] = (torch.rand(syn[i].shape, generator=g)*2-1)/math.sqrt(fan)/o**2
-    return z, arm, syn
+    synthesis = [torch.zeros(s) for s in synthesis_shapes(decoder, len(sizes))]
+    for i in range(0, len(synthesis)-4, 2):
+        outputs, inputs = synthesis[i].shape[:2]
+        synthesis[i] = (torch.rand(synthesis[i].shape, generator=g)*2-1)/math.sqrt(inputs)/outputs**2
+    return latents, arm, synthesis
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #1bbb4275
 def init_codec(
@@ -128,46 +143,171 @@ def init_codec(
     seed:int=0,
 )->Codec:
     "A codec before any training (RUO, section 3 and Table A2)"
-    if not counts or len(counts) != len(labels) or min(counts) < 1: raise DdnbError(f"a codec needs one label and at least one sample for each slice; got {len(counts)} counts and {len(labels)} labels")
-    args = grid_sizes(size), decoder, context, depth
-    parts = [_init_slice(rng(seed, 'codec', i), max(counts), *args) for i in range(len(counts))]
-    z, arm, syn = ([torch.stack(t) for t in zip(*p)] for p in zip(*parts))
-    return Codec(tuple(size), decoder, context, depth, list(counts), list(labels), z, arm, [bicubic_kernel().repeat(len(counts), 1, 1)], syn)
+    if not counts or len(counts) != len(labels) or min(counts) < 1:
+        raise DdnbError("a codec needs one label and at least one sample for each slice; "
+                        f"got {len(counts)} counts and {len(labels)} labels")
+    args = max(counts), grid_sizes(size), decoder, context, depth
+    parts = [_init_slice(rng(seed, 'codec', i), *args) for i in range(len(counts))]
+    latents, arm, synthesis = ([torch.stack(t) for t in zip(*p)] for p in zip(*parts))
+    kernel = bicubic_kernel().repeat(len(counts), 1, 1)
+    return Codec(tuple(size), decoder, context, depth, list(counts), list(labels), latents, arm, [kernel], synthesis)
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #24298c97
+def shifted_views(
+    padded:Tensor,              # (..., H, W)
+    offsets:list[tuple[int,int]],   # (row, column) where each view begins
+    size:tuple[int,int],        # (h, w) of a view
+)->list[Tensor]:                # (..., h, w) each, in the same memory
+    "A picture seen from several places"
+    *lead, row, column = padded.stride()
+    start, shape = padded.storage_offset(), (*padded.shape[:-2], *size)
+    return [padded.as_strided(shape, (*lead, row, column), start+dy*row+dx*column) for dy,dx in offsets]
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #c78aa291
+class Windows(torch.autograd.Function):
+    "Shifted views stacked along a new dimension; their gradients are added where they came from"
+    @staticmethod
+    def forward(ctx, padded:Tensor, offsets:list, size:tuple, dim:int)->Tensor:
+        ctx.args = padded.shape, offsets, size, dim
+        return torch.stack(shifted_views(padded.contiguous(), offsets, size), dim)
+    @staticmethod
+    def backward(ctx, grad:Tensor):
+        shape, offsets, size, dim = ctx.args
+        total = grad.new_zeros(shape)
+        for view,g in zip(shifted_views(total, offsets, size), grad.unbind(dim)): view += g
+        return total, None, None, None
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #da2d545c
+class _Interleave(torch.autograd.Function):
+    "Four phases (S, 4, C, N, h+1, w+1) to one picture (S, C, N, 2h, 2w)"
+    @staticmethod
+    def pairs(parts, whole):
+        h, w = parts.shape[-2]-1, parts.shape[-1]-1
+        return [(parts[:,2*p+q,:,:,p:p+h,q:q+w], whole[...,p::2,q::2]) for p in (0, 1) for q in (0, 1)]
+    @staticmethod
+    def forward(ctx, parts):
+        S, _, C, N, h, w = ctx.shape = parts.shape
+        whole = parts.new_empty(S, C, N, 2*h-2, 2*w-2)
+        for part,place in _Interleave.pairs(parts, whole): place.copy_(part)
+        return whole
+    @staticmethod
+    def backward(ctx, grad):
+        parts = grad.new_zeros(ctx.shape)
+        for part,place in _Interleave.pairs(parts, grad): part.copy_(place)
+        return parts
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #7c2fbb18
+WINDOW_4 = [(y, x) for y in range(4) for x in range(4)]
 def phases(kernel:Tensor)->Tensor:      # (S, 8, 8) -> (S, 4, 16)
     "The four 4x4 kernels within a stride-2 transposed 8x8 one"
     tap = [[7-p-2*t for t in range(4)] for p in (0, 1)]
     return torch.stack([kernel[:,tap[p]][:,:,tap[q]].flatten(1) for p in (0, 1) for q in (0, 1)], 1)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #328cef79
 def double_size(
     x:Tensor,                   # (S, C, N, h, w)
     taps:Tensor,                # (S, 4, 16), from `phases`
 )->Tensor:                      # (S, C, N, 2h, 2w)
     "Enlarge by two with each slice's own kernel"
     S, C, N, h, w = x.shape
-    win = F.unfold(F.pad(x.reshape(S*C, N, h, w), (2,)*4, mode='replicate').reshape(-1, 1, h+4, w+4), 4)
-    o = torch.bmm(taps.repeat_interleave(C*N, 0), win).view(S, C, N, 2, 2, h+1, w+1)
-    rows = [torch.stack([o[:,:,:,p,q,p:p+h,q:q+w] for q in (0, 1)], -1) for p in (0, 1)]
-    return torch.stack(rows, -3).reshape(S, C, N, 2*h, 2*w)
+    padded = F.pad(x.reshape(S*C, N, h, w), (2,)*4, mode='replicate').view(S, C, N, h+4, w+4)
+    windows = Windows.apply(padded, WINDOW_4, (h+1, w+1), 1)
+    return _Interleave.apply(torch.bmm(taps, windows.flatten(2)).view(S, 4, C, N, h+1, w+1))
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #bc3bcee9
+@lru_cache(32)
+def _tap_matrices(size, to):
+    "What each tap of the kernel does to a grid of this size: (64, pixels*enlarged pixels)"
+    pixels, taps = size[0]*size[1], phases(torch.eye(64).view(64, 8, 8))
+    each_alone = torch.eye(pixels).view(1, 1, pixels, *size).expand(64, -1, -1, -1, -1)
+    return double_size(each_alone, taps)[...,:to[0],:to[1]].reshape(64, -1)
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #744aa805
+def _double_small(x, kernel, to):
+    "`double_size` by one matrix, cropped to `to`"
+    S, C, N, h, w = x.shape
+    matrix = (kernel.flatten(1) @ _tap_matrices((h, w), to).to(kernel)).view(S, h*w, -1)
+    return torch.bmm(x.reshape(S, C*N, h*w), matrix).view(S, C, N, *to)
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #9a0f7366
+SMALL_GRID = 16                 # pixels of the largest grid that is enlarged by one matrix
 def upsample(
     grids:list[Tensor],         # (S, N, h, w), finest first
     kernel:Tensor,              # (S, 8, 8)
 )->Tensor:                      # (S, grids, N, H, W), channel 0 = finest
     "All grids at the finest one's size (RUO's upsampling network)"
     taps, x = phases(kernel), grids[-1][:,None]
-    for g in grids[-2::-1]: x = torch.cat([g[:,None], double_size(x, taps)[...,:g.shape[2],:g.shape[3]]], 1)
+    for g in grids[-2::-1]:
+        small = x.shape[3]*x.shape[4] <= SMALL_GRID
+        up = _double_small(x, kernel, tuple(g.shape[2:])) if small else double_size(x, taps)
+        x = torch.cat([g[:,None], up[...,:g.shape[2],:g.shape[3]]], 1)
     return x
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #1e7c88aa
-def _pixelwise(x, *params):
-    "1x1 layers on a tile (S, C, P): ReLU between them"
-    for i in range(0, len(params), 2):
-        x = torch.baddbmm(params[i+1][:,:,None], params[i].flatten(2), x)
-        if i+2 < len(params): x = x.relu_()
-    return x
+TILE = dict(cpu=2**18, gpu=2**25)       # numbers: a megabyte, 128 megabytes
+def tiles(
+    slices:int, pixels:int,     # of the whole
+    width:int,                  # numbers that one pixel of one slice needs
+    device:str='cpu',           # kind of device
+    most:dict[str,int]=TILE,    # numbers of a tile, by device
+    least:int=64,               # pixels of a tile
+)->list[tuple[slice,slice]]:    # slices and pixels of each tile
+    "Cut work into tiles that stay in a cache"
+    most = most['cpu' if device == 'cpu' else 'gpu']
+    p = min(pixels, max(least, most//width))
+    s = max(1, most//(width*p))
+    return [(slice(i, i+s), slice(j, j+p)) for i in range(0, slices, s) for j in range(0, pixels, p)]
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #b7c9d779
+def hidden_layers(x:Tensor, params:list[Tensor])->list[Tensor]: # (S, C, P); W (S, o, i), b (S, o), ...
+    "Inputs of every layer, with a ReLU after each but the last"
+    seen = [x]
+    for W,b in zip(params[:-2:2], params[1:-2:2]): seen.append(torch.baddbmm(b[:,:,None], W, seen[-1]).relu_())
+    return seen
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #14e7d361
+def last_layer(x:Tensor, params:list[Tensor])->Tensor:
+    "The result, from the last layer's input"
+    return torch.baddbmm(params[-1][:,:,None], params[-2], x)
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #4f89309b
+def layers_backward(
+    grad:Tensor,                # (S, o, P) of the result
+    seen:list[Tensor],          # inputs of the layers, from `hidden_layers`
+    params:list[Tensor],
+    totals:list[Tensor],        # gradients of the parameters so far; added to
+)->Tensor:                      # (S, i, P) of the first input
+    "Pull a gradient back through linear layers with ReLU between them"
+    for i in range(len(params)-2, -1, -2):
+        x = seen[i//2]
+        totals[i] += torch.bmm(grad, x.transpose(1, 2))
+        totals[i+1] += grad.sum(2)
+        grad = torch.bmm(params[i].transpose(1, 2), grad)
+        if i: torch.ops.aten.threshold_backward.grad_input(grad, x, 0, grad_input=grad)
+    return grad
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #ec309c14
+class _Pixelwise(torch.autograd.Function):
+    "1x1 layers tile by tile; nothing but input and result is kept"
+    @staticmethod
+    def tiles(x, params): return tiles(x.shape[0], x.shape[2], max(p.shape[1] for p in params), x.device.type)
+    @staticmethod
+    def forward(ctx, x, *params):
+        ctx.save_for_backward(x, *params)
+        out = x.new_empty(x.shape[0], params[-1].shape[1], x.shape[2])
+        for s,p in _Pixelwise.tiles(x, params):
+            some = [t[s] for t in params]
+            out[s,:,p] = last_layer(hidden_layers(x[s,:,p], some)[-1], some)
+        return out
+    @staticmethod
+    def backward(ctx, grad):
+        x, *params = ctx.saved_tensors
+        inputs, totals = torch.empty_like(x), [torch.zeros_like(t) for t in params]
+        for s,p in _Pixelwise.tiles(x, params):
+            some = [t[s] for t in params]
+            seen = hidden_layers(x[s,:,p], some)
+            inputs[s,:,p] = layers_backward(grad[s,:,p], seen, some, [t[s] for t in totals])
+        return inputs, *totals
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #4bb9d205
 def pixelwise(
@@ -175,27 +315,28 @@ def pixelwise(
     params:list[Tensor],        # W (S, o, i, 1, 1), b (S, o), ...
 )->Tensor:                      # (S, o, P)
     "1x1 layers of all slices, tile by tile"
-    tile = max(64, (2**18 if x.device.type == 'cpu' else 2**25)//max(p.shape[1] for p in params))
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *params))
-    f = (lambda *a: checkpoint(_pixelwise, *a, use_reentrant=False, preserve_rng_state=False)) if keep else _pixelwise
-    return torch.cat([f(t, *params) for t in x.split(tile, 2)], 2)
+    return _Pixelwise.apply(x, *[p.flatten(2) if p.dim() > 2 else p for p in params])
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #4d64892d
+WINDOW_3 = [(y, x) for y in range(3) for x in range(3)]
 def shifts(x:Tensor)->Tensor:   # (S, C, N, H, W) -> (S, C*9, N*H*W)
     "The nine neighbours of each pixel, borders replicated, in a convolution's order"
     S, C, N, h, w = x.shape
-    y = F.pad(x.reshape(S*C, N, h, w), (1,)*4, mode='replicate').reshape(S, C, 1, N, h+2, w+2)
-    return torch.cat([y[...,i:i+h,j:j+w] for i in range(3) for j in range(3)], 2).view(S, C*9, -1)
+    padded = F.pad(x.reshape(S*C, N, h, w), (1,)*4, mode='replicate').view(S, C, N, h+2, w+2)
+    return Windows.apply(padded, WINDOW_3, (h, w), 2).view(S, C*9, -1)
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #81e6b16b
 def synthesise(
     x:Tensor,                   # (S, grids, N, H, W), from `upsample`
     params:list[Tensor],        # W, b, ... of every layer
 )->Tensor:                      # (S, N, 3, H, W), not clipped
     "Images of all slices from their upsampled grids"
-    y = pixelwise(x.flatten(2), params[:-4]).view(x.shape[0], 3, *x.shape[2:])
+    shape = x.shape[0], 3, *x.shape[2:]
+    y, middle = pixelwise(x.flatten(2), params[:-4]).view(shape), torch.zeros(3, 3, 3, 3).to(x)
+    middle[range(3),range(3),1,1] = 1
     for i in (-4, -2):
-        y = y + torch.baddbmm(params[i+1][:,:,None], params[i].flatten(2), shifts(y)).view_as(y)
-        if i == -4: y = y.relu()
+        y = torch.baddbmm(params[i+1][:,:,None], (params[i]+middle).flatten(2), shifts(y)).view(shape)
+        if i == -4: y = y.relu_()
     return y.transpose(1, 2)
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #9dbedffc
@@ -205,9 +346,46 @@ def decode(
     levels:bool=False,          # round to 16-bit levels, as at test time
 )->Tensor:                      # (S, N, 3, H, W)
     "Images of all slices (RUO, eq. 4)"
-    x = synthesise(upsample(symbols, c.upsampling[0]), c.synthesis)
-    return (x*65535).round()/65535 if levels else x
+    images = synthesise(upsample(symbols, c.upsampling[0]), c.synthesis)
+    return (images*65535).round()/65535 if levels else images
 
+# %% ../../nbs/08_ruo/00_codec.ipynb #8222c451
 def flatten_samples(c:Codec, images:Tensor)->Tensor:   # (S, N, ...) -> (samples, ...)
     "Slice by slice, without the padding; the order of `sample_labels`"
     return images[sample_mask(c)]
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #1147a5bc
+def pieces(
+    c:Codec,
+    pixels:int|None=None,       # of one piece; None: 2**15 on a CPU, 2**24 on a GPU
+)->list[tuple[slice,slice]]:    # slices and samples of each piece
+    "A codec cut into pieces that are decoded together"
+    most = pixels or (2**15 if c.latents[0].device.type == 'cpu' else 2**24)
+    image, samples = c.size[0]*c.size[1], c.latents[0].shape[1]
+    n = min(samples, max(1, most//image))
+    s = max(1, most//(image*n))
+    return [(slice(i, i+s), slice(j, j+n)) for i in range(0, len(c), s) for j in range(0, samples, n)]
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #9d08d5a4
+def piece(c:Codec, slices:slice, samples:slice)->Codec:
+    "Part of a codec in tensors that gather gradients of their own"
+    latents = [z.detach()[slices,samples].requires_grad_() for z in c.latents]
+    networks = {m: [p.detach()[slices].requires_grad_() for p in getattr(c, m)] for m in MODULES}
+    start, most = samples.start, latents[0].shape[1]
+    counts = [min(max(k-start, 0), most) for k in c.counts[slices]]
+    return replace(c, counts=counts, labels=c.labels[slices], latents=latents, **networks, steps=None, soft_labels=None)
+
+# %% ../../nbs/08_ruo/00_codec.ipynb #eb19b249
+def add_gradients(
+    c:Codec,
+    part:Codec,                 # a `piece` of it, after `backward`
+    slices:slice, samples:slice,
+):
+    "Bring the gradients of a piece home"
+    places = [(slices, samples)]*len(c.latents) + [slices]*(len(parameters(c))-len(c.latents))
+    for home,own,place in zip(parameters(c), parameters(part), places):
+        if own.grad is None: continue
+        if home.grad is None and own.shape == home.shape: home.grad = own.grad
+        else:
+            if home.grad is None: home.grad = torch.zeros_like(home)
+            home.grad[place] += own.grad

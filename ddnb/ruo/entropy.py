@@ -8,13 +8,12 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
-from torch.utils.checkpoint import checkpoint
 from ..errors import DdnbError, known
-from .codec import Codec, sample_mask
+from .codec import Codec, hidden_layers, last_layer, layers_backward, sample_mask, shifted_views, tiles
 
 # %% auto #0
-__all__ = ['GAIN', 'OFFSETS', 'softround', 'kumaraswamy', 'draw_noise', 'to_symbols', 'contexts', 'arm', 'laplace_bits',
-           'latent_bits', 'rate']
+__all__ = ['GAIN', 'NOISE', 'OFFSETS', 'softround', 'kumaraswamy', 'raw_noise', 'shape_noise', 'draw_noise', 'to_symbols',
+           'contexts', 'arm_layers', 'arm', 'laplace_bits', 'latent_bits', 'laplace_slopes', 'rate']
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #b591793b
 GAIN = 16
@@ -36,17 +35,57 @@ def kumaraswamy(
     return (1-(1-u)**(1/b))**(1/a) - 0.5
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #77b988b9
-def draw_noise(
-    z:list[Tensor],             # the latents
+NOISE = ('gaussian', 'kumaraswamy')     # of the joint phase, of the first fit
+def raw_noise(
+    numbers:list[int],          # drawn one after the other
     g:Generator,                # a CPU generator
     kind:str='gaussian',        # "gaussian" (joint phase) or "kumaraswamy" (first fit)
+)->Tensor:                      # normal or uniform
+    "Random numbers before they are shaped"
+    known(kind, NOISE, 'noise')
+    out = torch.empty(sum(numbers))
+    for part in out.split(numbers): part.normal_(generator=g) if kind == 'gaussian' else part.uniform_(generator=g)
+    return out
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #d38491eb
+def shape_noise(
+    raw:Tensor, kind:str='gaussian',
     sigma:float=0.25,           # deviation of the Gaussian
     a:float=2.,                 # the Kumaraswamy's parameter
+)->Tensor:
+    "Noise from `raw_noise`"
+    return sigma*raw if kind == 'gaussian' else kumaraswamy(raw, a)
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #54a43752
+def draw_noise(
+    z:list[Tensor],             # the latents
+    g:Generator, kind:str='gaussian', sigma:float=0.25, a:float=2., # as above
 )->list[Tensor]:
     "Quantisation noise for every latent"
-    known(kind, ('gaussian', 'kumaraswamy'), 'noise')
-    one = lambda s: sigma*torch.randn(s, generator=g) if kind == 'gaussian' else kumaraswamy(torch.rand(s, generator=g), a)
-    return [one(t.shape).to(t) for t in z]
+    numbers = [t.numel() for t in z]
+    noise = shape_noise(raw_noise(numbers, g, kind), kind, sigma, a)
+    return [n.view(t.shape).to(t) for n,t in zip(noise.split(numbers), z)]
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #15e7ef64
+class _SoftTwice(torch.autograd.Function):
+    "s(s(16 z) + n) with its slope"
+    @staticmethod
+    def forward(ctx, z, noise, T):
+        first = softround(GAIN*z, T)
+        second = softround(first+noise, T)
+        tanh = lambda y, x: (y-x.floor()-.5)*(2*math.tanh(.5/T))
+        t1, t2 = tanh(first, GAIN*z), tanh(second, first+noise)
+        ctx.save_for_backward((1-t1*t1)*(1-t2*t2)*(GAIN*(.5/T/math.tanh(.5/T))**2))
+        return second
+    @staticmethod
+    def backward(ctx, grad): return grad*ctx.saved_tensors[0], None, None
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #a7ad51db
+def _soft_symbols(z, noise, T):
+    "The soft quantiser on all grids at once"
+    numbers = [t.numel() for t in z]
+    y = _SoftTwice.apply(torch.cat([t.flatten() for t in z]), torch.cat([n.flatten() for n in noise]), T)
+    return [p.view(t.shape) for p,t in zip(y.split(numbers), z)]
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #d5a8ce6c
 def to_symbols(
@@ -60,33 +99,47 @@ def to_symbols(
     if mode == 'hard': return [(GAIN*t).round() for t in z]
     if mode == 'soft':
         if noise is None: raise DdnbError("the soft quantiser needs noise; draw_noise makes it")
-        return [softround(softround(GAIN*t, T or .3)+n, T or .3) for t,n in zip(z, noise)]
+        return _soft_symbols(z, noise, T or .3)
     soft = [softround(GAIN*t, T or 1e-4) for t in z]
     return [s + ((GAIN*t).round()-s).detach() for s,t in zip(soft, z)]
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #dc9510eb
-_ROWS = {8: {-3: (0, 0), -2: (0, 0), -1: (-1, 1), 0: (-3, -1)}, 16: {-3: (0, 1), -2: (-2, 2), -1: (-3, 2), 0: (-3, -1)},
-         24: {-4: (0, 0), -3: (-2, 2), -2: (-3, 3), -1: (-3, 3), 0: (-4, -1)}, 32: {-4: (-2, 1), -3: (-3, 3), -2: (-3, 4), -1: (-4, 4), 0: (-4, -1)}}
-OFFSETS = {c: [(dy, dx) for dy,(a,b) in r.items() for dx in range(a, b+1)] for c,r in _ROWS.items()}
+_ROWS = {                       # row above -> first and last column
+    8: {-3: (0, 0), -2: (0, 0), -1: (-1, 1), 0: (-3, -1)},
+    16: {-3: (0, 1), -2: (-2, 2), -1: (-3, 2), 0: (-3, -1)},
+    24: {-4: (0, 0), -3: (-2, 2), -2: (-3, 3), -1: (-3, 3), 0: (-4, -1)},
+    32: {-4: (-2, 1), -3: (-3, 3), -2: (-3, 4), -1: (-4, 4), 0: (-4, -1)}}
+OFFSETS = {c: [(dy, dx) for dy,(a,b) in rows.items() for dx in range(a, b+1)] for c,rows in _ROWS.items()}
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #61d95bea
+def _neighbours(padded, context, size):
+    "Views of a grid with a border of four, one for each neighbour"
+    return shifted_views(padded, [(4+dy, 4+dx) for dy,dx in OFFSETS[context]], size)
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #562c9083
 def contexts(
     x:Tensor,                   # (S, N, h, w) symbols of one grid
     context:int,                # 8, 16, 24 or 32 neighbours
 )->Tensor:                      # (S, context, N, h, w)
     "The causal neighbours of every latent"
-    h, w = x.shape[2:]; p = F.pad(x, (4, 4, 4, 0))
-    return torch.stack([p[:,:,4+dy:4+dy+h,4+dx:4+dx+w] for dy,dx in OFFSETS[context]], 1)
+    padded = F.pad(x, (4, 4, 4, 0)).contiguous()
+    return torch.stack(_neighbours(padded, context, x.shape[2:]), 1)
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #d15c5463
+def arm_layers(params:list[Tensor])->list[Tensor]:      # W (S, o, i), b (S, o), ...
+    "The autoregressive network's layers as plain ones: hidden layers are residual"
+    one = torch.eye(params[0].shape[1], device=params[0].device, dtype=params[0].dtype)
+    return [p+one if p.dim() == 3 and i < len(params)-2 else p for i,p in enumerate(params)]
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #296d17de
 def arm(
     x:Tensor,                   # (S, context, P) contexts of P latents
     params:list[Tensor],        # W (S, o, i), b (S, o), ...
 )->tuple[Tensor, Tensor]:       # mean and scale, (S, P) each
     "Mean and scale of each latent's Laplace distribution"
-    one = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
-    for i in range(0, len(params)-2, 2): x = torch.baddbmm(params[i+1][:,:,None], params[i]+one, x).relu()
-    o = torch.baddbmm(params[-1][:,:,None], params[-2], x)
-    return o[:,0], (o[:,1]-4).clamp(-4.6, 5).exp()
+    layers = arm_layers(params)
+    mean, scale = last_layer(hidden_layers(x, layers)[-1], layers).unbind(1)
+    return mean, (scale-4).clamp(-4.6, 5).exp()
 
 # %% ../../nbs/08_ruo/01_entropy.ipynb #22fce4ff
 def laplace_bits(
@@ -96,27 +149,94 @@ def laplace_bits(
     cdf = lambda t: 0.5 - 0.5*t.sign()*torch.expm1(-t.abs()/scale)
     return -(cdf(x+0.5-mu)-cdf(x-0.5-mu)).clamp_min(2**-16).log2()
 
-# %% ../../nbs/08_ruo/01_entropy.ipynb #a6d90887
-def _tile_bits(x, context, *params):
-    mu, scale = arm(contexts(x, context).flatten(2), params)
-    return laplace_bits(x, mu.view_as(x), scale.view_as(x))
-
 # %% ../../nbs/08_ruo/01_entropy.ipynb #feeec9dc
 def latent_bits(
     c:Codec,
     symbols:list[Tensor],       # (S, N, h, w) for each grid
 )->list[Tensor]:                # bits of each latent, same shapes
     "What every latent costs (RUO, eq. 13)"
-    keep, out = torch.is_grad_enabled() and any(t.requires_grad for t in (*symbols, *c.arm)), []
-    f = (lambda *a: checkpoint(_tile_bits, *a, use_reentrant=False, preserve_rng_state=False)) if keep else _tile_bits
-    for x in symbols:
-        n = max(1, (2**20 if x.device.type == 'cpu' else 2**26)//(x[:,0].numel()*c.context))
-        out.append(torch.cat([f(t, c.context, *c.arm) for t in x.split(n, 1)], 1))
+    def cost(x):
+        mu, scale = arm(contexts(x, c.context).flatten(2), c.arm)
+        return laplace_bits(x, mu.view_as(x), scale.view_as(x))
+    return [torch.cat([cost(x) for x in grid.split(64, 1)], 1) for grid in symbols]
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #166a830f
+def laplace_slopes(
+    x:Tensor,                   # symbols
+    mu:Tensor, o:Tensor,        # the autoregressive network's two outputs
+)->tuple[Tensor,Tensor,Tensor]: # bits; their derivatives for x (for mu: the opposite) and for o
+    "`laplace_bits` with derivatives"
+    scale, above = (o-4).clamp(-4.6, 5).exp(), x+0.5-mu
+    below = above-1
+    high, low = torch.expm1(-above.abs()/scale), torch.expm1(-below.abs()/scale)
+    mass = 0.5*(below.sign()*low - above.sign()*high)
+    floored = mass.clamp_min(2**-16)
+    factor = (mass >= 2**-16)/(floored*scale*(2*math.log(2)))
+    free = (o >= -0.6) & (o <= 9)
+    return -floored.log2(), (low-high)*factor, ((high+1)*above - (low+1)*below)*factor*free
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #6a6848c1
+def _stack_contexts(grids, context):
+    "Contexts of all latents of all grids, (S, context, P)"
+    S, numbers = len(grids[0]), [g[0].numel() for g in grids]
+    out = grids[0].new_empty(S, context, sum(numbers))
+    for g,part in zip(grids, out.split(numbers, 2)):
+        views = _neighbours(F.pad(g, (4, 4, 4, 0)).contiguous(), context, g.shape[2:])
+        torch._foreach_copy_(part.unflatten(2, g.shape[1:]).unbind(1), views)
     return out
 
+# %% ../../nbs/08_ruo/01_entropy.ipynb #ce6d4e57
+def _unstack_contexts(grad, grids, context):
+    "Gradients of contexts, added up at the latents they came from"
+    out = []
+    for g,part in zip(grids, grad.split([g[0].numel() for g in grids], 2)):
+        total = F.pad(torch.zeros_like(g), (4, 4, 4, 0))
+        views = _neighbours(total, context, g.shape[2:])
+        for view,own in zip(views, part.unflatten(2, g.shape[1:]).unbind(1)): view += own
+        out.append(total[:,:,4:,4:-4])
+    return out
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #cfe84ed7
+def _tile_rate(grids, mask, params, context, totals):
+    "Bits of a tile's slices; where `totals` is given the parameters' gradients go there and the grids' come back"
+    x, numbers = torch.cat([g.flatten(1) for g in grids], 1), [g[0].numel() for g in grids]
+    seen = hidden_layers(_stack_contexts(grids, context), params)
+    mu, o = last_layer(seen[-1], params).unbind(1)
+    there = 1
+    if mask is not None: there = torch.cat([mask[:,:,None].expand(-1, -1, g[0,0].numel()).flatten(1) for g in grids], 1)
+    if totals is None: return (laplace_bits(x, mu, (o-4).clamp(-4.6, 5).exp())*there).sum(1), None
+    bits, by_x, by_o = (t*there for t in laplace_slopes(x, mu, o))
+    back = _unstack_contexts(layers_backward(torch.stack([-by_x, by_o], 1), seen, params, totals), grids, context)
+    return bits.sum(1), [b + own.view_as(b) for b,own in zip(back, by_x.split(numbers, 1))]
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #3738a86f
+class _Rate(torch.autograd.Function):
+    "Bits of every slice, and their gradient in the same pass"
+    @staticmethod
+    def forward(ctx, context, mask, n, *tensors):
+        grids, arm = tensors[:n], tensors[n:]
+        params, learn = arm_layers(arm), any(ctx.needs_input_grad)
+        bits, slopes = grids[0].new_zeros(len(grids[0])), [torch.zeros_like(t) for t in tensors] if learn else []
+        width = context*sum(g[0,0].numel() for g in grids)
+        for s,m in tiles(*grids[0].shape[:2], width, grids[0].device.type, most=_RATE_TILE, least=1):
+            totals = [t[s] for t in slopes[n:]] if learn else None
+            own = None if mask is None else mask[s,m]
+            some, back = _tile_rate([g[s,m] for g in grids], own, [p[s] for p in params], context, totals)
+            bits[s] += some
+            for slope,b in zip(slopes, back or ()): slope[s,m] = b
+        ctx.save_for_backward(*slopes)
+        return bits
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None, None, *[t*grad.view(-1, *[1]*(t.dim()-1)) for t in ctx.saved_tensors]
+
+_RATE_TILE = dict(cpu=2**19, gpu=2**26)
+
+# %% ../../nbs/08_ruo/01_entropy.ipynb #8faa3312
 def rate(
     c:Codec,
     symbols:list[Tensor],       # (S, N, h, w) for each grid
 )->Tensor:                      # (S,) bits
     "Bits of all latents of each slice, padding left out; `rate/(samples*H*W)` is the paper's bits per pixel"
-    return sum((b*sample_mask(c)[:,:,None,None]).sum((1, 2, 3)) for b in latent_bits(c, symbols))
+    mask = None if min(c.counts) == symbols[0].shape[1] else sample_mask(c)
+    return _Rate.apply(c.context, mask, len(symbols), *symbols, *c.arm)

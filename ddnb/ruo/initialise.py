@@ -4,16 +4,19 @@
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #d8378549
 from __future__ import annotations
+import math
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from ..core import progress as progress_bar, rng
-from .codec import Codec, copy_codec, decode, init_codec, parameters, sample_mask, select_slices
-from .entropy import draw_noise, rate, to_symbols
+from .codec import Codec, add_gradients, copy_codec, decode, init_codec, parameters, piece, pieces
+from .codec import DECODERS, sample_mask, select_slices, synthesis_shapes
+from .entropy import rate, raw_noise, shape_noise, to_symbols
+from ..threads import small_ops_threads
 
 # %% auto #0
 __all__ = ['cut_slices', 'bits_per_pixel', 'squared_error', 'fit_loss', 'slice_noise', 'clip_slices', 'make_trainable',
-           'fit_step', 'slice_groups', 'fit', 'join_slices', 'overfit']
+           'fit_step', 'step_size', 'fit', 'best_tries', 'overfit', 'larger_decoder', 'grow_decoder']
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #0a697cfb
 def cut_slices(
@@ -23,24 +26,29 @@ def cut_slices(
 )->tuple[Tensor,list[int],list[int]]:   # (S, N, 3, H, W), samples and class of each slice
     "Images in slices of one class each, in class order"
     parts = [(c, p) for c in labels.unique().tolist() for p in images[labels == c].split(slice_size)]
-    return pad_sequence([p for _,p in parts], batch_first=True), [len(p) for _,p in parts], [c for c,_ in parts]
+    stack = pad_sequence([p for _,p in parts], batch_first=True)
+    return stack, [len(p) for _,p in parts], [c for c,_ in parts]
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #a336a96d
 def bits_per_pixel(
     c:Codec,
     symbols:list[Tensor],       # (S, N, h, w) for each grid
+    samples:list[int]|None=None,# of the whole slices, where `c` is a piece
 )->Tensor:                      # (S,)
     "Rate of each slice's latents per pixel of its images (RUO, eq. 13)"
-    return rate(c, symbols)/(sample_mask(c).sum(1)*c.size[0]*c.size[1])
+    bits = rate(c, symbols)
+    return bits/(torch.tensor(samples or c.counts).to(bits)*c.size[0]*c.size[1])
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #72a5a54b
 def squared_error(
     c:Codec,
     symbols:list[Tensor],
     images:Tensor,              # (S, N, 3, H, W)
+    samples:list[int]|None=None,# of the whole slices, where `c` is a piece
 )->Tensor:                      # (S,)
     "Mean squared error of each slice, padding left out"
-    m = sample_mask(c); d = (decode(c, symbols)-images).square().mean((2, 3, 4))
-    return (d*m).sum(1)/m.sum(1)
+    error = (decode(c, symbols)-images).square().mean((2, 3, 4))
+    return (error*sample_mask(c)).sum(1)/torch.tensor(samples or c.counts).to(error)
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #4d9683dd
 def fit_loss(
@@ -48,9 +56,10 @@ def fit_loss(
     symbols:list[Tensor],
     images:Tensor,              # (S, N, 3, H, W)
     beta:float,                 # β: error against bits per pixel
+    samples:list[int]|None=None,# of the whole slices, where `c` is a piece
 )->Tensor:                      # (S,)
     "Error plus rate over β, slice by slice (RUO, eq. 22)"
-    return squared_error(c, symbols, images) + bits_per_pixel(c, symbols)/beta
+    return squared_error(c, symbols, images, samples) + bits_per_pixel(c, symbols, samples)/beta
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #fc1d5780
 def slice_noise(
@@ -60,8 +69,10 @@ def slice_noise(
     kind:str='kumaraswamy',     # see `draw_noise`
 )->list[Tensor]:
     "Noise for every latent, drawn slice by slice"
-    one = [draw_noise([z[i] for z in c.latents], rng(*key, n), kind) for i,n in enumerate(slices)]
-    return [torch.stack(t) for t in zip(*one)]
+    numbers = [z[0].numel() for z in c.latents]
+    raw = torch.stack([raw_noise(numbers, rng(*key, n), kind) for n in slices])
+    noise = shape_noise(raw, kind).to(c.latents[0])
+    return [t.reshape(len(slices), *z.shape[1:]) for t,z in zip(noise.split(numbers, 1), c.latents)]
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #b281cc04
 def clip_slices(
@@ -69,12 +80,15 @@ def clip_slices(
     most:float=0.1,             # longest gradient of a slice
 ):
     "Shorten each slice's gradient to a length of at most `most`"
-    length = torch.stack([p.grad.flatten(1).norm(dim=1) for p in params]).norm(dim=0)
-    for p in params: p.grad.mul_((most/(length+1e-6)).clamp(max=1).view(-1, *[1]*(p.dim()-1)))
+    length = torch.cat([p.grad.flatten(1) for p in params], 1).norm(dim=1)
+    shrink = (most/(length+1e-6)).clamp(max=1)
+    for p in params: p.grad.mul_(shrink.view(-1, *[1]*(p.dim()-1)))
 
+# %% ../../nbs/08_ruo/04_initialise.ipynb #6f616cd8
 def make_trainable(c:Codec, lr:float)->torch.optim.Adam:    # over all its tensors
     "An optimiser for a codec's own tensors"
-    return torch.optim.Adam([p.requires_grad_() for p in parameters(c)], lr)
+    fused = c.latents[0].device.type in ('cpu', 'cuda')
+    return torch.optim.Adam([p.requires_grad_() for p in parameters(c)], lr, fused=fused)
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #37190b29
 def fit_step(
@@ -83,19 +97,24 @@ def fit_step(
     beta:float, noise:list[Tensor],
 )->Tensor:                              # (S,) the losses before the step
     "One step of compression on all slices"
-    loss = fit_loss(c, to_symbols(c.latents, 'soft', noise), images, beta)
-    opt.zero_grad(); loss.sum().backward(); clip_slices(parameters(c)); opt.step()
-    return loss.detach()
+    opt.zero_grad()
+    losses = torch.zeros(len(c), device=images.device)
+    for where in pieces(c):
+        part = piece(c, *where)
+        symbols = to_symbols(part.latents, 'soft', [n[where] for n in noise])
+        loss = fit_loss(part, symbols, images[where], beta, c.counts[where[0]])
+        loss.sum().backward()
+        add_gradients(c, part, *where)
+        losses[where[0]] += loss.detach()
+    clip_slices(parameters(c))
+    opt.step()
+    return losses
 
-# %% ../../nbs/08_ruo/04_initialise.ipynb #9dc3e97e
-def slice_groups(
-    c:Codec,
-    pixels:int|None=None,       # of one group; None: a million on a CPU, sixteen on a GPU
-)->list[list[int]]:
-    "Slices in groups that are decoded together"
-    most = pixels or (2**20 if c.latents[0].device.type == 'cpu' else 2**24)
-    n = max(1, most//(max(c.counts)*c.size[0]*c.size[1]))
-    return [list(range(len(c)))[i:i+n] for i in range(0, len(c), n)]
+# %% ../../nbs/08_ruo/04_initialise.ipynb #768ef29e
+def step_size(c:Codec)->tuple[int,str]:     # for `small_ops_threads`
+    "Numbers in the widest layer of all images of a codec, and the kind of device"
+    z = c.latents[0]
+    return z.shape[:2].numel()*c.size[0]*c.size[1]*max(DECODERS[c.decoder]), z.device.type
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #5ec81a7f
 def fit(
@@ -110,27 +129,23 @@ def fit(
     progress:bool=False,
 )->Codec:
     "Compress images into a codec, starting from `c`"
-    done, numbers = [], numbers or list(range(len(c)))
-    for group in slice_groups(c):
-        part, x = copy_codec(select_slices(c, group)), images[group]; opt = make_trainable(part, lr)
-        if falling: cosine = torch.optim.lr_scheduler.CosineAnnealingLR(opt, max(iterations, 1))
-        for i in progress_bar(range(first, first+iterations), 'compressing', progress):
-            fit_step(part, opt, x, beta, slice_noise(part, (seed, 'fit', i), [numbers[s] for s in group]))
-            if falling: cosine.step()
-        done.append(copy_codec(part))
-    return join_slices(c, done)
-
-# %% ../../nbs/08_ruo/04_initialise.ipynb #495f4150
-def join_slices(c:Codec, parts:list[Codec])->Codec:
-    "Groups of slices as one codec again, with all else as in `c`"
-    join = lambda get: [torch.cat(t) for t in zip(*map(get, parts))]
-    out = copy_codec(c); out.latents, out.arm, out.upsampling, out.synthesis = (join(lambda p: getattr(p, m)) for m in ('latents', 'arm', 'upsampling', 'synthesis'))
-    return out
+    c, numbers = copy_codec(c), numbers or list(range(len(c)))
+    opt = make_trainable(c, lr)
+    with small_ops_threads(*step_size(c)) as threads:
+        for i in progress_bar(range(iterations), f'compressing, threads: {threads}', progress):
+            if falling: opt.param_groups[0]['lr'] = lr*(1+math.cos(math.pi*i/iterations))/2
+            fit_step(c, opt, images, beta, slice_noise(c, (seed, 'fit', first+i), numbers))
+    return copy_codec(c)
 
 # %% ../../nbs/08_ruo/04_initialise.ipynb #62fabdc6
-def _best(c, images, beta, slices, keep):
-    "The best `keep` tries of every slice; tries of one slice stand `slices` apart"
-    with torch.no_grad(): loss = torch.cat([fit_loss(p := select_slices(c, g), to_symbols(p.latents), images[g], beta) for g in slice_groups(c)])
+@torch.no_grad()
+def best_tries(
+    c:Codec, images:Tensor,     # tries of one slice stand `slices` apart
+    beta:float, slices:int, keep:int,
+)->list[int]:                   # the best `keep` of every slice
+    "Which tries to go on with, judged with hard rounding"
+    loss, symbols = torch.zeros(len(c), device=images.device), to_symbols(c.latents)
+    for p in pieces(c): loss[p[0]] += fit_loss(piece(c, *p), [s[p] for s in symbols], images[p], beta, c.counts[p[0]])
     order = loss.view(-1, slices).argsort(0)[:keep]
     return (order*slices + torch.arange(slices, device=order.device)).flatten().tolist()
 
@@ -140,15 +155,42 @@ def overfit(
     counts:list[int], labels:list[int],
     decoder:str, context:int, depth:int,    # Table A2
     beta:float,                     # β, error against bits per pixel
-    iterations:int=400,             # of each of the two rounds
-    tries:int=5, keep:int=2,        # starts of every slice, and how many go to the second round
+    iterations:int=400,             # of each round
+    tries:int=5, keep:int=2,        # starts of every slice, and how many go to the second round; 0: no second round
     lr:float=0.01, seed:int=0, progress:bool=False,
 )->Codec:
     "A codec fitted to images, the best of several starts (RUO, section 3.3 and appendix)"
-    S = len(counts); c = init_codec(counts*tries, labels*tries, tuple(images.shape[-2:]), decoder, context, depth, seed)
-    c, numbers = copy_codec(c, images.device), list(range(S*tries))
-    for k,n in enumerate((keep, 1)):
-        x = images.repeat(len(c)//S, 1, 1, 1, 1)
+    slices = len(counts)
+    c = init_codec(counts*tries, labels*tries, tuple(images.shape[-2:]), decoder, context, depth, seed)
+    c, numbers = copy_codec(c, images.device), list(range(slices*tries))
+    for k,n in enumerate((keep, 1) if keep else (1,)):
+        x = images.repeat(len(c)//slices, 1, 1, 1, 1)
         c = fit(c, x, beta, iterations, lr, seed, k*iterations, numbers=numbers, progress=progress)
-        best = _best(c, x, beta, S, min(n, tries)); c, numbers = copy_codec(select_slices(c, best)), [numbers[i] for i in best]
+        best = best_tries(c, x, beta, slices, min(n, tries))
+        c, numbers = copy_codec(select_slices(c, best)), [numbers[i] for i in best]
     return c
+
+# %% ../../nbs/08_ruo/04_initialise.ipynb #dd192d64
+def larger_decoder(decoder:str)->str|None:
+    "The next wider version with as many layers; None for the widest"
+    widths = DECODERS[decoder]
+    wider = [v for v,w in DECODERS.items() if len(w) == len(widths) and w[1:] == widths[1:] and w[0] > widths[0]]
+    return min(wider, key=lambda v: DECODERS[v][0], default=None)
+
+# %% ../../nbs/08_ruo/04_initialise.ipynb #f6e492bd
+def grow_decoder(
+    c:Codec,                        # not changed
+    decoder:str,                    # wider in its first layer
+    seed:int=0,
+)->Codec:
+    "The same images from a larger decoder"
+    out, more = copy_codec(c), DECODERS[decoder][0]-DECODERS[c.decoder][0]
+    W, b, onward = out.synthesis[:3]
+    def alike(t, *shape):
+        spread = t.flatten(1).std(1).view(-1, *[1]*(t.dim()-1))
+        return spread*torch.randn(len(c), *shape, generator=rng(seed, 'grow', more, len(shape))).to(t)
+    out.synthesis[0] = torch.cat([W, alike(W, more, *W.shape[2:])], 1)
+    out.synthesis[1] = torch.cat([b, alike(b, more)], 1)
+    out.synthesis[2] = torch.cat([onward, onward.new_zeros(len(c), onward.shape[1], more, 1, 1)], 2)
+    out.decoder, out.steps = decoder, None
+    return out

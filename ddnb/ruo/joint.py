@@ -5,30 +5,34 @@
 # %% ../../nbs/08_ruo/05_joint.ipynb #327950e5
 from __future__ import annotations
 import torch
+from collections.abc import Callable, Iterable, Iterator
 from torch import Tensor
-from ..matching.pixels import fresh_net, inner_epochs, matched_step
-from ..matching.pixels import means_step
-from ..matching.trajectories import start_gradient
 from ..core import rng
-from ..errors import DdnbError, known
 from ..data.images import ImageData
+from ..errors import DdnbError, known
 from ..matching.losses import gradient_matching, to_net
-from ..sets.resume import Resume
-from .codec import Codec, copy_codec, decode, flatten_samples, parameters, select_slices
+from ..matching.pixels import fresh_net, inner_epochs, matched_step, means_step
+from ..matching.trajectories import Experts, start_gradient
+from .codec import Codec, add_gradients, copy_codec, decode, flatten_samples, parameters, piece, pieces
 from .entropy import to_symbols
-from .initialise import bits_per_pixel, clip_slices, make_trainable, slice_groups, slice_noise
-from ..matching.trajectories import Experts
+from .initialise import bits_per_pixel, clip_slices, make_trainable, slice_noise, step_size
+from ..sets.resume import Resume
+from ..threads import small_ops_threads
 
 # %% auto #0
-__all__ = ['LOSSES', 'MeansUtility', 'GradientsUtility', 'TrajectoriesUtility', 'make_utility', 'class_rows', 'image_gradient',
-           'backward', 'joint_step', 'optimise_jointly']
+__all__ = ['LOSSES', 'Piece', 'KEPT', 'MeansUtility', 'GradientsUtility', 'TrajectoriesUtility', 'make_utility', 'class_rows',
+           'decode_pieces', 'image_gradient', 'keeps_graphs', 'backward', 'joint_step', 'optimise_jointly']
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #7da428eb
 class MeansUtility:
     "Distribution matching (DM) as a function of images and step"
     def __init__(self, data:ImageData, seed:int, o:dict): self.data, self.seed, self.o = data, seed, o
-    def state(self)->dict: "What it learns, for `Resume`"; return {}
-    def whole(self, step:int)->bool: "May a state be kept before this step?"; return True
+    def state(self)->dict:
+        "What it learns, for `Resume`"
+        return {}
+    def whole(self, step:int)->bool:
+        "May a state be kept before this step?"
+        return True
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         x = rows.clone().requires_grad_()
         return means_step(self.data, x, self.seed, step, self.o), x.grad
@@ -36,26 +40,35 @@ class MeansUtility:
 # %% ../../nbs/08_ruo/05_joint.ipynb #e870c84e
 class GradientsUtility(MeansUtility):
     "Gradient matching (DC), with a network that is trained between the steps"
-    def __init__(self, data:ImageData, seed:int, o:dict): super().__init__(data, seed, o); self.net = None
+    def __init__(self, data:ImageData, seed:int, o:dict):
+        super().__init__(data, seed, o)
+        self.net = None
     def whole(self, step:int)->bool: return step % self.o['outer_loop'] == 0       # the network is thrown away here
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
-        it, k = divmod(step, self.o['outer_loop']); g, x, o = rng(self.seed, 'step', it, k), rows.clone().requires_grad_(), self.o
-        if k == 0 or self.net is None: self.net = fresh_net(self.data, o, self.seed, 'net', it, device=rows.device)
+        o, (outer, k), x = self.o, divmod(step, self.o['outer_loop']), rows.clone().requires_grad_()
+        g = rng(self.seed, 'step', outer, k)
+        if k == 0 or self.net is None: self.net = fresh_net(self.data, o, self.seed, 'net', outer, device=rows.device)
         else: inner_epochs(self.net, rows, o, o['inner_loop'], g)
-        return matched_step(lambda a, b, cs: gradient_matching(self.net, a, b, cs), x, self.data, g, o['batch_real'], o['families']), x.grad
+        distance = lambda real, syn, classes: gradient_matching(self.net, real, syn, classes)
+        return matched_step(distance, x, self.data, g, o['batch_real'], o['families']), x.grad
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #dbe5827d
 class TrajectoriesUtility(MeansUtility):
     "Trajectory matching (TM) with its learned step size"
     def __init__(self, data:ImageData, seed:int, o:dict, experts:Experts, device:str|torch.device='cpu'):
         self.seed, self.o, self.experts, self.net = seed, o, experts, experts.net(data, device)
-        self.lr = torch.tensor(float(o['lr_init']), device=device); self.opt = torch.optim.SGD([self.lr], o['lr_lr'], momentum=0.5)
+        self.lr = torch.tensor(float(o['lr_init']), device=device)
+        self.opt = torch.optim.SGD([self.lr], o['lr_lr'], momentum=0.5)
     def state(self)->dict: return dict(lr=self.lr, lr_opt=self.opt)
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
-        labels = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
-        loss, g, self.lr.grad = start_gradient(self.experts, self.net, rows.flatten(0, 1), labels, self.lr, self.o, self.seed, step)
-        if not loss.isfinite(): raise DdnbError(f"trajectory matching diverged at step {step}; lower lr_lr (now {self.o['lr_lr']:g}) or lr_init ({self.o['lr_init']:g})")
-        self.opt.step(); self.lr.clamp_(min=1e-3)
+        o, labels = self.o, torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
+        images = rows.flatten(0, 1)
+        loss, g, self.lr.grad = start_gradient(self.experts, self.net, images, labels, self.lr, o, self.seed, step)
+        if not loss.isfinite():
+            raise DdnbError(f"trajectory matching diverged at step {step}; lower lr_lr (now {o['lr_lr']:g}) "
+                            f"or lr_init ({o['lr_init']:g})")
+        self.opt.step()
+        self.lr.clamp_(min=1e-3)
         return loss.item(), g.view_as(rows)
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #3d0db616
@@ -65,7 +78,7 @@ def make_utility(
     data:ImageData, seed:int,       # as the method sees it
     o:dict,                         # options of the loss
     experts:Experts|None=None, device:str|torch.device='cpu',   # for "tm"
-):                                  # (rows, step) -> loss, gradient
+)->MeansUtility:                    # called with rows and step, gives loss and gradient
     "One of the three matching losses"
     if known(loss, LOSSES, 'loss') == 'tm': return TrajectoriesUtility(data, seed, o, experts, device)
     return (MeansUtility if loss == 'dm' else GradientsUtility)(data, seed, o)
@@ -80,49 +93,76 @@ def class_rows(
     return to_net(flatten_samples(c, images), stats).unflatten(0, (len(set(c.labels)), -1))
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #da9703e3
-def image_gradient(
+Piece = tuple[tuple[slice,slice],Codec,Tensor,Tensor]   # where, tensors, images, share of bits per pixel
+def decode_pieces(
     c:Codec, noise:list[Tensor],
-    utility, step:int,              # from `make_utility`
+    pixels:int|None=None,           # of a piece, see `pieces`
+)->Iterator[Piece]:
+    "A codec decoded piece by piece, with noise"
+    for where in pieces(c, pixels):
+        part = piece(c, *where)
+        symbols = to_symbols(part.latents, 'soft', [n[where] for n in noise])
+        yield where, part, decode(part, symbols), bits_per_pixel(part, symbols, c.counts[where[0]])
+
+# %% ../../nbs/08_ruo/05_joint.ipynb #99310a47
+def image_gradient(
+    c:Codec, drawn:Iterable[Piece],
+    utility:Callable, step:int,     # from `make_utility`
     stats:tuple,
 )->tuple[float,Tensor]:             # loss; its gradient, (S, N, 3, H, W)
     "What the utility wants of every pixel (RUO, algorithm 1, first pass)"
-    soft = lambda g: (p := select_slices(c, g), to_symbols(p.latents, 'soft', [n[g] for n in noise]))
-    with torch.no_grad(): x = torch.cat([decode(*soft(g)) for g in slice_groups(c)])
-    rows = class_rows(c, x.requires_grad_(), stats); loss, grad = utility(rows.detach(), step)
+    x = torch.zeros(*c.latents[0].shape[:2], 3, *c.size, device=c.latents[0].device)
+    for where,_,images,_ in drawn: x[where] = images.detach()
+    rows = class_rows(c, x.requires_grad_(), stats)
+    loss, grad = utility(rows.detach(), step)
     return loss, torch.autograd.grad(rows, x, grad)[0]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #1a494484
+KEPT = dict(cpu=2**20, gpu=2**24)   # pixels of a set whose graphs are kept: half a kilobyte each
+def keeps_graphs(c:Codec)->bool:
+    "Whether a set is small enough to be decoded once a step"
+    z = c.latents[0]
+    return z.shape[:2].numel()*c.size[0]*c.size[1] <= KEPT['cpu' if z.device.type == 'cpu' else 'gpu']
+
+# %% ../../nbs/08_ruo/05_joint.ipynb #98278a31
 def backward(
-    c:Codec, noise:list[Tensor],    # the same noise
+    c:Codec, drawn:Iterable[Piece],
     grad:Tensor,                    # from `image_gradient`
     lam:float,                      # λ
     weight:float=1.,                # of the utility; the rate's is `weight/lam`
-    groups:list[list[int]]|None=None,   # of slices; None: `slice_groups`
 )->Tensor:                          # (S,) bits per pixel
     "Add the objective's gradient to every latent and parameter (RUO, algorithm 1, second pass)"
-    bpp = []
-    for g in groups or slice_groups(c):
-        part = select_slices(c, g); sym = to_symbols(part.latents, 'soft', [n[g] for n in noise]); r = bits_per_pixel(part, sym)
-        (weight*(decode(part, sym)*grad[g]).sum() + weight/lam*r.sum()).backward(); bpp.append(r.detach())
-    return torch.cat(bpp)
+    bpp = torch.zeros(len(c), device=grad.device)
+    for where,part,images,bits in drawn:
+        (weight*(images*grad[where]).sum() + weight/lam*bits.sum()).backward()
+        add_gradients(c, part, *where)
+        bpp[where[0]] += bits.detach()
+    return bpp
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #5d9897ee
 def joint_step(
     c:Codec, opt:torch.optim.Adam,  # from `make_trainable`
-    utility, step:int,              # from `make_utility`
+    utility:Callable, step:int,     # from `make_utility`
     lam:float, weight:float,        # λ; the utility's weight
     stats:tuple, seed:int=0,        # of the data; of the noise
 )->tuple[float,Tensor]:             # the loss; (S,) bits per pixel
     "One step of joint rate-utility optimisation (RUO, algorithm 1)"
     noise = slice_noise(c, (seed, 'joint', step), list(range(len(c))), 'gaussian')
-    loss, grad = image_gradient(c, noise, utility, step, stats)
-    opt.zero_grad(); bpp = backward(c, noise, grad, lam, weight); clip_slices(parameters(c)); opt.step()
+    with small_ops_threads(*step_size(c)):
+        kept = list(decode_pieces(c, noise)) if keeps_graphs(c) else None
+        with torch.no_grad(): first = kept or list(decode_pieces(c, noise))
+    loss, grad = image_gradient(c, first, utility, step, stats)
+    opt.zero_grad()
+    with small_ops_threads(*step_size(c)):
+        bpp = backward(c, kept or decode_pieces(c, noise), grad, lam, weight)
+        clip_slices(parameters(c))
+        opt.step()
     return loss, bpp
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #f402a256
 def optimise_jointly(
     c:Codec,                        # not changed
-    utility,
+    utility:MeansUtility,
     steps:int,
     lam:float, weight:float,        # λ; the utility's weight
     stats:tuple,
@@ -132,8 +172,10 @@ def optimise_jointly(
     keep:Resume=Resume(), name:str='rate and utility',  # where the state goes, and its name there
 )->tuple[Codec,list[tuple[float,float]]]:   # the codec; loss and mean bits per pixel of every step
     "Some steps of joint optimisation with one λ"
-    c, history = copy_codec(c), []; opt = make_trainable(c, lr)
+    c, history = copy_codec(c), []
+    opt = make_trainable(c, lr)
     state = dict(opt=opt, history=history) | {f'p{k}': p for k,p in enumerate(parameters(c))} | utility.state()
     for k in keep.steps(steps, state, name, progress, at=lambda done: utility.whole(first+done)):
-        loss, bpp = joint_step(c, opt, utility, first+k, lam, weight, stats, seed); history.append((loss, float(bpp.mean())))
+        loss, bpp = joint_step(c, opt, utility, first+k, lam, weight, stats, seed)
+        history.append((loss, float(bpp.mean())))
     return copy_codec(c), history

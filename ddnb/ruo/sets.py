@@ -4,26 +4,30 @@
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #c586e1d1
 from __future__ import annotations
-import math
-from dataclasses import replace
+import math, warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import torch
 from torch import Tensor
 from ..contract import checked
 from ..core import get_device
-from ..errors import DdnbError
-from ..sets.distilled import DistilledSet
-from ..sets.manifest import read_manifest
+from ..errors import DataWarning, DdnbError
 from ..evaluate.labels import as_logits
-from ..sets.folder import collector
-from ..sets.resume import Resume
-from .bitstream import pack, render, unpack
-from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels
-from .initialise import cut_slices, fit, overfit
+from .bitstream import pack, unpack
+from .codec import MODULES, Codec, copy_codec, flatten_samples, init_codec, sample_labels, sample_mask
+from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, step_size
 from .quantise import quantise, slice_bits
+from .whole import render
+from ..sets.distilled import DistilledSet
+from ..sets.folder import collector
+from ..sets.manifest import read_manifest
+from ..sets.resume import Resume
+from ..threads import threads_for
 
 # %% auto #0
-__all__ = ['COMPRESS', 'decode_codes', 'bill', 'coded_set', 'keep_codec', 'within', 'check_bpc', 'compress']
+__all__ = ['COMPRESS', 'decode_codes', 'bit_allocation', 'coded_set', 'keep_codec', 'BudgetSearch', 'budget_search', 'check_bpc',
+           'Compressor', 'round_to_budget', 'compress']
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #c2dcb942
 def decode_codes(
@@ -31,102 +35,231 @@ def decode_codes(
     name:str='codes.ruo',       # for messages
 )->dict[str,Tensor]:            # `images` (N, 3, H, W) float32, and `soft_labels` where there are any
     "Images of a bitstream, in label order"
-    c = unpack(codes, name=name); order = sample_labels(c).argsort(stable=True)
-    soft = {} if c.soft_labels is None else dict(soft_labels=c.soft_labels[order])
-    return dict(images=flatten_samples(c, render(c))[order], **soft)
+    c = unpack(codes, name=name)
+    order = sample_labels(c).argsort(stable=True)
+    decoded = dict(images=flatten_samples(c, render(c))[order])
+    return decoded if c.soft_labels is None else decoded | dict(soft_labels=c.soft_labels[order])
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #465bd8b4
-def bill(
+def bit_allocation(
     q:Codec,                    # quantised
     nn_rate:str='laplace_std',
 )->dict[str,float]:             # part -> bits per class
     "What the parts of a set are estimated to cost (RUO, eq. 9)"
-    n = len(q.classes) or len(set(q.labels))
-    return {k: round(float(b.sum())/n, 1) for k,b in slice_bits(q, nn_rate).items()}
+    classes = len(q.classes) or len(set(q.labels))
+    return {k: round(float(b.sum())/classes, 1) for k,b in slice_bits(q, nn_rate).items()}
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #227d052e
 def coded_set(
     info:dict,                  # the manifest's head
     classes:list,
-    make,                       # function of a `Resume`: a quantised codec with its classes, and more for the manifest
+    make:Callable,              # of a `Resume`: a quantised codec with its classes, and more for the manifest
     out:str|Path|None=None,
 )->DistilledSet:
     "Make a codec, and collect it as a set"
-    w = collector(out, info, classes)
-    if w.codes is None:
-        q, more = make(Resume(w.parts, w.unfinished) if out else Resume())
-        info.update(more, rate=bill(q, info['options']['nn_rate']), **({} if q.syn_lr is None else dict(syn_lr=q.syn_lr)))
-        if out: w.unfinished()
-        w.put_codes(pack(q))
-    elif out: info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k in ('rate', 'reached', 'syn_lr')})
-    labels, images = sample_labels(unpack(w.codes)).sort().values, decode_codes(w.codes)['images']
-    for c in set(labels.tolist()) - set(w.done): w.put(c, images[labels == c])
-    s = w.close()
-    return s if out else replace(s, labels=labels, **decode_codes(w.codes))
+    writer = collector(out, info, classes)
+    if writer.codes is None:
+        q, more = make(Resume(writer.parts, writer.unfinished) if out else Resume())
+        info.update(more, rate=bit_allocation(q, info['options']['nn_rate']))
+        if q.syn_lr is not None: info['syn_lr'] = q.syn_lr
+        if out: writer.unfinished()
+        writer.put_codes(pack(q))
+    elif out:
+        found = read_manifest(out, unfinished=True)
+        info.update({k: found[k] for k in ('rate', 'reached', 'threads', 'syn_lr') if k in found})
+    labels, decoded = sample_labels(unpack(writer.codes)).sort().values, decode_codes(writer.codes)
+    for c in set(labels.tolist()) - set(writer.done): writer.put(c, decoded['images'][labels == c])
+    s = writer.close()
+    return s if out else replace(s, labels=labels, **decoded)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #d4da65cb
 def keep_codec(
     keep:Resume, name:str,          # where, and as what
     device:torch.device,
-    make,                           # function without arguments: a codec that is not quantised
+    make:Callable,                  # without arguments: a codec that is not quantised
 )->Codec:
     "A stage's codec, read if it is there"
     parts = ('size', 'decoder', 'context', 'depth', 'counts', 'labels', 'latents', *MODULES)
-    def plain(): c = copy_codec(make(), 'cpu'); return {k: getattr(c, k) for k in parts}
+    def plain():
+        c = copy_codec(make(), 'cpu')
+        return {k: getattr(c, k) for k in parts}
     return copy_codec(Codec(**keep.once(name, plain)), device)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #622d0868
-def within(
-    make,                       # function: knob -> quantised codec
-    bpc:float,                  # the cap, kB of 1024 bytes a class
-    knob:float,                 # where to begin
-    classes:int,
-    fill:bool=False,            # use the budget up; False: the first file is good if it fits
-    factor:float=8.,            # of the first steps
-    most:int=10,                # files to try
-)->tuple[Codec,float,list[tuple[float,float]]]: # codec, its knob, all knobs with their kB a class
-    "The largest codec whose file meets a cap"
-    seen, best, ends = [], None, {}
-    while len(seen) < most and knob is not None:
-        q = make(knob); kb = len(pack(q))/1024/classes; fits = kb <= bpc; seen.append((knob, kb))
-        if fits and (best is None or kb > best[2]): best = q, knob, kb
-        ends[fits] = (max if fits else min)(ends.get(fits, knob), knob)
-        knob = _next_knob(ends, factor, fill, kb/bpc, len(seen))
-    if best is None: raise DdnbError(f"bpc={bpc:g} cannot be met: the smallest file found has {math.ceil(1000*min(k for _,k in seen))/1000} kB a class; ask for that, or take fewer images, a smaller decoder or more iterations")
-    return best[0], best[1], seen
+@dataclass
+class BudgetSearch:
+    "Files tried, and what to try next"
+    bpc:float                       # the cap, kB of 1024 bytes a class
+    tradeoff:float                  # where to begin: β or λ, larger for larger files
+    fill:bool=False                 # use the budget up; False: the first file is good if it fits
+    tried:list[tuple[float,float]]=field(default_factory=list)  # trade-offs with their kB a class
+    since:int=0                     # files made before the decoder last grew
+
+    def saturated(self)->bool:
+        "Would three more steps like the last, by a factor of four at least, still not do?"
+        if len(self.tried)-self.since < 2: return False
+        (t0, kb0), (t1, kb1) = self.tried[-2:]
+        needed = math.log(.97*self.bpc/kb1) if kb1 < self.bpc else math.log(kb1/self.bpc)
+        return abs(math.log(t1/t0)) > 1.38 and 3*abs(math.log(kb1/kb0)) < needed
+
+    def nearest(self)->int:
+        "The file whose size is nearest to the budget"
+        return min(range(len(self.tried)), key=lambda i: abs(math.log(self.tried[i][1]/self.bpc)))
+
+    def next(self)->float|None:
+        "The next trade-off; None when the budget is met"
+        (t1, kb1), recent = self.tried[-1], self.tried[self.since:]
+        if .97 <= kb1/self.bpc <= 1 or kb1 <= self.bpc and len(self.tried) == 1 and not self.fill: return None
+        slope = .15
+        if len(recent) > 1 and recent[-1][0] != recent[-2][0]:
+            (t0, kb0) = recent[-2]
+            slope = min(max(math.log(kb1/kb0)/math.log(t1/t0), .03), .6)
+        step = math.log(.985*self.bpc/kb1)/slope
+        return t1*math.exp(min(max(step, -math.log(64)), math.log(64)))
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #cca20baa
-def _next_knob(ends, factor, fill, share, n):
-    "What to try next; None to stop"
-    if .97 <= share <= 1 or share <= 1 and n == 1 and not fill: return None
-    if len(ends) == 2: return math.sqrt(ends[True]*ends[False])
-    return ends[True]*factor if True in ends else ends[False]/factor if n < 5 else None
+def budget_search(
+    make:Callable,              # of a trade-off: a quantised codec
+    bpc:float,                  # the cap, kB of 1024 bytes a class
+    tradeoff:float,             # where to begin
+    classes:int,
+    fill:bool=False,            # use the budget up; False: the first file is good if it fits
+    grow:Callable|None=None,    # of kB that are left: go on with a larger decoder, or say why not
+    round_off:Callable|None=None,   # of a file's number: the same code, rounded to meet the budget
+    most:int=12,                # files to try
+)->tuple[Codec,dict]:           # the largest codec whose file fits; what was reached
+    "The largest codec whose file meets a cap"
+    search, best, lowest, why = BudgetSearch(bpc, tradeoff, fill), None, tradeoff*1e-8, None
+    while tradeoff is not None and len(search.tried) < most:
+        q = make(tradeoff)
+        kb = len(pack(q))/1024/classes
+        search.tried.append((tradeoff, kb))
+        best = _better(best, (q, tradeoff, kb), bpc)
+        stuck, last = search.saturated(), len(search.tried) == most-1
+        if kb > bpc and best is None and (stuck or last):
+            tradeoff = lowest if round_off is None and tradeoff > lowest else None
+        elif kb < .97*bpc and fill and stuck:
+            why = grow(bpc-kb) if grow else 'the code saturates'
+            if why: break
+            search.since = len(search.tried)
+        else: tradeoff = search.next()
+    if round_off and (best is None or best[2] < .97*bpc):
+        i = search.nearest()
+        q = round_off(i)
+        best = _better(best, (q, search.tried[i][0], len(pack(q))/1024/classes), bpc)
+    if best is None:
+        raise DdnbError(_too_small(bpc, search.tried[-1][1] if round_off is None else len(pack(q)) / 1024 / classes))
+    short = _say_short(bpc, best[2], why) if fill and best[2] < .97*bpc else None
+    return best[0], dict(tradeoff=best[1], tried=search.tried, **(dict(short=short) if short else {}))
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #25062381
+def _better(best, found, bpc):
+    "The larger of two files that fit"
+    return found if found[2] <= bpc and (best is None or found[2] > best[2]) else best
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #473c0a02
+def _too_small(bpc, least):
+    return (f"bpc={bpc:g} cannot be met: the smallest file found has {math.ceil(1000*least)/1000} kB a class; "
+            "ask for that, or take fewer images, a smaller decoder or more iterations")
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #b75985b4
+def _say_short(bpc, kb, why):
+    "One line on a budget that was not used up"
+    line = (
+        f"bpc={bpc:g} was not used up: {kb:.3g} kB a class is the most that was reached{'; ' if why else ''}{why or ''}"
+    )
+    warnings.warn(line, DataWarning, stacklevel=4)
+    return line
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #974bb64c
-COMPRESS = dict(decoder='v4-40', context=16, depth=2, slice_size=1000, beta=1e3, tries=2, iterations=400, lr=0.01, mse=5e-7, nn_rate='laplace_std')
+COMPRESS = dict(decoder='v4-40', context=16, depth=2, slice_size=1000, beta=1e3, tries=2, iterations=400, lr=0.01,
+                mse=5e-7, nn_rate='laplace_std')
 def check_bpc(bpc:float|None):
     "Refuse a budget that is none"
-    if bpc is not None and not (isinstance(bpc, (int, float)) and bpc > 0): raise DdnbError(f"bpc is a number of kB (1024 bytes) for each class, above 0, not {bpc}")
+    if bpc is not None and not (isinstance(bpc, (int, float)) and bpc > 0):
+        raise DdnbError(f"bpc is a number of kB (1024 bytes) for each class, above 0, not {bpc}")
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #197a3a5e
 def _soft(s):
     "A set's soft labels as probabilities, in label order"
     if s.soft_labels is None: return None
-    if s.soft_labels.dim() > 2: raise DdnbError("this set holds soft labels for every epoch, which codes.ruo does not; compress the set before it is relabelled")
+    if s.soft_labels.dim() > 2:
+        raise DdnbError("this set holds soft labels for every epoch, which codes.ruo does not; "
+                        "compress the set before it is relabelled")
     return as_logits(s.soft_labels, len(s.classes)).softmax(1)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #b4c018a8
+class Compressor:
+    "A set's code, fitted further with every file"
+    def __init__(self, s:DistilledSet, o:dict, seed:int, device:str|torch.device|None, progress:bool):
+        self.s, self.o, self.seed, self.progress, self.mse, self.made = s, o, seed, progress, o['mse'], []
+        x = s.images.float()/255 if s.images.dtype == torch.uint8 else s.images
+        device = get_device(device)
+        self.images, self.counts, self.labels = cut_slices(x.to(device), s.labels.to(device), o['slice_size'])
+        self.extras = dict(soft_labels=_soft(s), space=s.info.get('space', 'rgb'), syn_lr=s.info.get('syn_lr'))
+    def begin(self, keep:Resume):
+        "The best of some short tries"
+        o, self.done = self.o, max(self.o['iterations']//4, 1)
+        how = o['decoder'], o['context'], o['depth'], o['beta'], self.done, o['tries'], 0, o['lr']
+        first = lambda: overfit(self.images, self.counts, self.labels, *how, self.seed, self.progress)
+        self.code = keep_codec(keep, 'first', self.images.device, first)
+    def file(self, beta:float)->Codec:
+        "Fit on with another β, and quantise"
+        o, noise = self.o, (self.seed, self.done)
+        steps = o['iterations'] if self.done < o['iterations'] else max(o['iterations']//2, 1)
+        self.code = fit(self.code, self.images, beta, steps, o['lr'], *noise, True, progress=self.progress)
+        self.done += steps
+        self.made.append((self.code, self.rounded(self.code, o['mse'])))
+        return self.made[-1][1]
+    def rounded(self, code:Codec, mse:float)->Codec:
+        "A file's codec"
+        return replace(quantise(code, mse, self.o['nn_rate']), classes=list(self.s.classes), **self.extras)
+    def grow(self, left:float)->str|None:
+        "Go on with a larger decoder, if it fits into the `left` kB a class; else say why not"
+        larger = larger_decoder(self.code.decoder)
+        if larger is None: return f"{self.code.decoder} saturates, and no decoder is larger"
+        bigger = grow_decoder(self.code, larger, self.seed)
+        weights = [sum(p[0].numel() for p in c.synthesis) for c in (self.code, bigger)]
+        kb = {k: v/8192 for k,v in bit_allocation(self.made[-1][1], self.o['nn_rate']).items()}
+        if kb['synthesis']*(weights[1]/weights[0]-1) > left + kb['latents']/2:
+            return f"{self.code.decoder} saturates, and the weights of {larger} do not fit"
+        self.code = bigger
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #fff76493
+def round_to_budget(
+    work:Compressor,
+    file:int,                       # which of its files
+    bpc:float,
+)->Codec:                           # the largest that fits, else the smallest
+    "A code whose networks are rounded as finely as a budget allows (RUO's search over thresholds)"
+    code, q = work.made[file]
+    classes = len(work.s.classes)
+    weights = sum(p.numel() for p in code.synthesis+code.upsampling)/classes
+    error = ((render(q).to(work.images)-work.images).square().mean((2, 3, 4))*sample_mask(q)).sum()/sum(q.counts)
+    found, mse, coarsest = [], work.mse, max(work.mse, float(error)/4)
+    for _ in range(5):
+        kb = len(pack(q))/1024/classes
+        found.append((kb, mse, q))
+        if .97*bpc <= kb <= bpc: break
+        bits = (.985*bpc-kb)*8192/weights
+        mse = min(max(mse*4**-bits, 1e-10), coarsest)
+        if mse == found[-1][1]: break
+        q = work.rounded(code, mse)
+    fits = [f for f in found if f[0] <= bpc]
+    _, work.mse, q = max(fits, key=lambda f: f[0]) if fits else min(found, key=lambda f: f[0])
+    return q
+
+# %% ../../nbs/08_ruo/06_sets.ipynb #6d111633
 def _compressed(keep, s, bpc, o, seed, device, progress):
-    x = s.images.float()/255 if s.images.dtype == torch.uint8 else s.images
-    images, counts, labels = cut_slices(x.to(get_device(device)), s.labels.to(get_device(device)), o['slice_size'])
-    first = keep_codec(keep, 'first', images.device, lambda: overfit(images, counts, labels, o['decoder'], o['context'], o['depth'], o['beta'], o['iterations'], o['tries'], 1, o['lr'], seed, progress))
-    def make(beta):
-        c = fit(first, images, beta, o['iterations'], o['lr'], seed, 2*o['iterations'], falling=True, progress=progress)
-        q = quantise(c, o['mse'], o['nn_rate']); q.soft_labels, q.space, q.syn_lr, q.classes = _soft(s), s.info.get('space', 'rgb'), s.info.get('syn_lr'), list(s.classes)
-        return q
-    if bpc is None: return make(o['beta']), dict(reached=dict(beta=o['beta']))
-    q, beta, seen = within(make, bpc, o['beta'], len(s.classes), fill=True)
-    return q, dict(reached=dict(beta=beta, tried=seen))
+    "A set's code, and what was reached"
+    work = Compressor(s, o, seed, device, progress)
+    work.begin(keep)
+    threads = threads_for(*step_size(work.code))
+    if bpc is None: return work.file(o['beta']), dict(reached=dict(beta=o['beta']), threads=threads)
+    round_off = lambda file: round_to_budget(work, file, bpc)
+    q, reached = budget_search(work.file, bpc, o['beta'], len(s.classes), True, work.grow, round_off)
+    reached = dict(beta=reached.pop('tradeoff'), decoder=q.decoder, mse=work.mse, **reached)
+    return q, dict(reached=reached, threads=threads)
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #ebdb7eb5
 @checked
@@ -136,20 +269,23 @@ def compress(
     seed:int=0,
     out:str|Path|None=None,         # a folder, new or of the same run
     progress:bool=True,
-    decoder:str|None=None,          # version of the synthesis network, e.g. "v4-160"
+    decoder:str|None=None,          # version of the synthesis network to begin with, e.g. "v4-160"
     context:int|None=None,          # neighbours seen, 8 to 32
     depth:int|None=None,            # hidden layers of the autoregressive network
     slice_size:int|None=None,       # samples that share networks, at most
     beta:float|None=None,           # β to begin with: error against bits per pixel
     tries:int|None=None,            # starts of every slice
-    iterations:int|None=None,       # of the first fit's two rounds, and of every file
+    iterations:int|None=None,       # of the first file; a quarter for the tries, half for a further file
     lr:float|None=None,             # Adam's
     mse:float|None=None,            # error that rounding the networks may add
     nn_rate:str|None=None,          # how the networks' bits are estimated
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:
     "Turn a set into a file of a given size (RUO's first phase on images that are there)"
-    check_bpc(bpc); o = COMPRESS | {k: v for k,v in locals().items() if k in COMPRESS and v is not None} | dict(bpc=bpc)
+    given = {k: v for k,v in locals().items() if k in COMPRESS and v is not None}
+    check_bpc(bpc)
+    o = COMPRESS | given | dict(bpc=bpc)
     kept = {k: v for k,v in s.info.items() if k in ('ipc', 'data', 'licences', 'space', 'zca', 'generator')}
     past = [*s.info.get('ancestors', []), {k: s.info.get(k) for k in ('method', 'seed', 'options')}]
-    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, threads=torch.get_num_threads(), ancestors=past), s.classes, lambda keep: _compressed(keep, s, bpc, o, seed, device, progress), out)
+    make = lambda keep: _compressed(keep, s, bpc, o, seed, device, progress)
+    return coded_set(kept | dict(method='ruo.compress', seed=seed, options=o, ancestors=past), s.classes, make, out)

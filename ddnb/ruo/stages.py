@@ -4,10 +4,11 @@
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #49514687
 from __future__ import annotations
+from fastcore.basics import patch
 from pathlib import Path
 import torch
 from ..matching.pixels import LOOPS, at_most, default_arch, open_pixels, start_images
-from ..matching.trajectories import open_experts
+from ..matching.trajectories import Experts, open_experts
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..errors import known
@@ -15,50 +16,78 @@ from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..matching.losses import to_pixels
 from .codec import DECODERS, Codec
-from .initialise import cut_slices, overfit
+from .initialise import cut_slices, overfit, step_size
 from .joint import LOSSES, make_utility, optimise_jointly
 from .quantise import quantise
 from ..sets.resume import Resume
-from .sets import check_bpc, coded_set, keep_codec, within
+from .sets import budget_search, check_bpc, coded_set, keep_codec
 from ..data.subsets import is_subset
+from ..threads import threads_for
 
 # %% auto #0
-__all__ = ['TABLE_A2', 'MATCHED', 'COLUMNS_A2', 'PHASES', 'COMMON', 'DEFAULTS', 'paper_row', 'ruo_options', 'first_phase',
-           'joint_phase', 'distill']
+__all__ = ['COLUMNS_A2', 'TABLE_A2', 'MATCHED', 'PHASES', 'COMMON', 'DEFAULTS', 'paper_row', 'ruo_options', 'first_phase',
+           'JointPhase', 'joint_phase', 'distill']
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #13b075f3
+COLUMNS_A2 = ('context', 'depth', 'decoder', 'slice_size', 'syn_steps', 'expert_epochs', 'max_start_epoch', 'batch_syn')
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #cdcffa84
-TABLE_A2 = {    # context, depth, decoder, slice size | steps N, expert epochs M, last start, minibatch
-    'cifar10':  {64: (16, 4, 'v4-480', 64, 60, 2, 10, 256), 240: (16, 4, 'v4-960', 240, 60, 2, 40, 410), 718: (16, 4, 'v4-1200', 360, 60, 2, 40, 720)},
-    'cifar100': {48: (16, 4, 'v4-240', 48, 60, 2, 40, 256), 120: (16, 4, 'v4-960', 120, 40, 2, 48, 960)},
-    'imagenet': {1: (16, 2, 'v4-40', 1, 20, 2, 10, 102), 8: (16, 2, 'v4-160', 8, 20, 2, 10, 102), 15: (16, 2, 'v4-240', 15, 20, 2, 10, 102),
-                 51: (32, 4, 'v5-240', 51, 40, 2, 20, 80), 102: (32, 4, 'v5-240', 102, 40, 2, 20, 80)}}
-MATCHED = {96: (32, 4, 'v5-320', 96)}       # GM and DM on ImageNet subsets
-COLUMNS_A2 = ('context', 'depth', 'decoder', 'slice_size', 'syn_steps', 'expert_epochs', 'max_start_epoch', 'batch_syn')
+TABLE_A2 = {                    # data -> samples per class -> row
+    'cifar10': {
+        64: (16, 4, 'v4-480', 64, 60, 2, 10, 256),
+        240: (16, 4, 'v4-960', 240, 60, 2, 40, 410),
+        718: (16, 4, 'v4-1200', 360, 60, 2, 40, 720)},
+    'cifar100': {
+        48: (16, 4, 'v4-240', 48, 60, 2, 40, 256),
+        120: (16, 4, 'v4-960', 120, 40, 2, 48, 960)},
+    'imagenet': {
+        1: (16, 2, 'v4-40', 1, 20, 2, 10, 102),
+        8: (16, 2, 'v4-160', 8, 20, 2, 10, 102),
+        15: (16, 2, 'v4-240', 15, 20, 2, 10, 102),
+        51: (32, 4, 'v5-240', 51, 40, 2, 20, 80),
+        102: (32, 4, 'v5-240', 102, 40, 2, 20, 80)}}
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #734d1e9b
+MATCHED = {96: (32, 4, 'v5-320', 96)}
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #5b361e78
 _DSA = 'color_crop_cutout_flip_scale_rotate'
 PHASES = dict(
-    tm=dict(beta=10., iterations=15000, lam=1e3, lam2=66., weight=1000., lr_lr=1e-5, lr_init=0.01, experts=100, how='unrolled', families=_DSA),
+    tm=dict(beta=10., iterations=15000, lam=1e3, lam2=66., weight=1000., lr_lr=1e-5, lr_init=0.01, experts=100,
+            how='unrolled', families=_DSA),
     dm=dict(beta=1e6, iterations=20000, lam=20., lam2=0.67, weight=1000., batch_real=256, families=_DSA),
     gm=dict(beta=1e6, iterations=800, lam=2.8e-2, lam2=1.2e-2, weight=100., batch_real=256, lr_net=0.01, families=_DSA))
-COMMON = dict(loss='tm', first_iterations=400, first_lr=0.01, tries=5, keep=2, lr=1e-3, mse=5e-7, nn_rate='laplace_std', width=128)
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #3ffe32d7
+COMMON = dict(loss='tm', first_iterations=400, first_lr=0.01, tries=5, keep=2, lr=1e-3, mse=5e-7, nn_rate='laplace_std',
+              width=128)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #af54bf25
 DEFAULTS = dict(default=COMMON, digits=COMMON | dict(
-    loss='dm', context=8, depth=2, decoder='v4-40', slice_size=1000, beta=1e3, first_iterations=60, first_lr=0.03, tries=1, keep=1, iterations=80, lr=0.01, lam=20., lam2=5., mse=1e-5,
-    width=16, batch_real=32, families='crop_cutout_scale_rotate', outer_loop=4, inner_loop=2, syn_steps=8, expert_epochs=1, max_start_epoch=3, batch_syn=256, experts=2, lr_lr=1e-5))
+    loss='dm', context=8, depth=2, decoder='v4-40', slice_size=1000, beta=1e3, first_iterations=60, first_lr=0.03,
+    tries=1, keep=1, iterations=80, lr=0.01, lam=20., lam2=5., mse=1e-5, width=16, batch_real=32,
+    families='crop_cutout_scale_rotate', outer_loop=4, inner_loop=2, syn_steps=8, expert_epochs=1, max_start_epoch=3,
+    batch_syn=256, experts=2, lr_lr=1e-5))
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #796c5a70
+def _family(data):
+    "Whose rows of Table A2 serve these data"
+    if data in TABLE_A2: return data
+    return 'imagenet' if is_subset(data) or data == 'tiny-imagenet' else 'cifar10'
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #3be5b84f
 def paper_row(
     data:str, ipc:int,          # name of the data set; samples per class
     loss:str='tm',              # "tm", "dm" or "gm"
 )->dict:                        # column -> value
     "The row of Table A2 that serves a run"
-    family = data if data in TABLE_A2 else 'imagenet' if is_subset(data) or data == 'tiny-imagenet' else 'cifar10'
-    rows = TABLE_A2[family] | ({k: v+TABLE_A2['imagenet'][51][4:] for k,v in MATCHED.items()} if family == 'imagenet' and loss != 'tm' else {})
+    family = _family(data)
+    rows = dict(TABLE_A2[family])
+    if family == 'imagenet' and loss != 'tm': rows |= {k: v+rows[51][4:] for k,v in MATCHED.items()}
     few = (16, 2, 'v4-40', max(ipc, 1), *rows[min(rows)][4:])
     row = dict(zip(COLUMNS_A2, at_most(rows, ipc) if ipc >= min(rows) else few))
-    return row | dict(slice_size=min(max(row['slice_size'], ipc), 360 if family == 'cifar10' else 10**6))
+    most = 360 if family == 'cifar10' else 10**6
+    return row | dict(slice_size=min(max(row['slice_size'], ipc), most))
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #58403906
 def ruo_options(
@@ -67,10 +96,14 @@ def ruo_options(
 )->dict:                        # every option with its value
     "Options of a run: the caller's, else the data set's, else the paper's for the loss and the number of samples"
     loss = known(given.get('loss') or (DEFAULTS.get(data.name) or COMMON)['loss'], LOSSES, 'loss')
-    outer, inner = at_most(LOOPS, max(ipc, 1) if isinstance(ipc, int) else 1)
-    row = dict(arch=default_arch(data), outer_loop=outer, inner_loop=inner) | paper_row(data.name, ipc if isinstance(ipc, int) else 1, loss) | PHASES[loss]
-    if loss == 'tm' and data.name not in DEFAULTS and is_subset(data.name) and 8 <= ipc < 51: row['lam2'] = 85.
-    o = pick_options({'default': row | COMMON, data.name: row | DEFAULTS.get(data.name, COMMON)}, data.name, **given) | dict(loss=loss)
+    samples = max(ipc, 1) if isinstance(ipc, int) else 1        # the check of `ipc` comes later
+    outer, inner = at_most(LOOPS, samples)
+    row = dict(arch=default_arch(data), outer_loop=outer, inner_loop=inner)
+    row |= paper_row(data.name, samples, loss) | PHASES[loss]
+    few = loss == 'tm' and data.name not in DEFAULTS and is_subset(data.name) and 8 <= samples < 51
+    if few: row['lam2'] = 85.
+    table = {'default': row | COMMON, data.name: row | DEFAULTS.get(data.name, COMMON)}
+    o = pick_options(table, data.name, **given) | dict(loss=loss)
     known(o['decoder'], DECODERS, 'decoder')
     return o
 
@@ -82,29 +115,58 @@ def first_phase(
 )->Codec:
     "Compress random real images (RUO, eq. 22)"
     x = to_pixels(start_images(data, ipc, seed), data.stats).flatten(0, 1).to(device)
-    images, counts, labels = cut_slices(x, torch.arange(len(data.classes), device=device).repeat_interleave(ipc), o['slice_size'])
-    return overfit(images, counts, labels, o['decoder'], o['context'], o['depth'], o['beta'], o['first_iterations'], o['tries'], o['keep'], o['first_lr'], seed, progress)
+    y = torch.arange(len(data.classes), device=device).repeat_interleave(ipc)
+    images, counts, labels = cut_slices(x, y, o['slice_size'])
+    how = [o[k] for k in ('decoder', 'context', 'depth', 'beta', 'first_iterations', 'tries', 'keep', 'first_lr')]
+    return overfit(images, counts, labels, *how, seed, progress)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #9f5cbf4b
+class JointPhase:
+    "Two halves of joint optimisation (RUO, algorithm 1)"
+    def __init__(self, data:ImageData, o:dict, seed:int, experts:Experts|None, progress:bool, keep:Resume):
+        self.data, self.o, self.seed, self.experts, self.progress, self.keep = data, o, seed, experts, progress, keep
+        self.steps = o['iterations']*(o['outer_loop'] if o['loss'] == 'gm' else 1)
+        self.half, self.lr = self.steps//2, None
+    def run(self, c:Codec, steps:int, lam:float, first:int)->Codec:
+        "Some steps; the step size that trajectory matching learns goes on from `lr`"
+        o, device = self.o, c.latents[0].device
+        options = o if self.lr is None else o | dict(lr_init=self.lr)
+        utility = make_utility(o['loss'], self.data, self.seed, options, self.experts, device)
+        name = f'{"second" if first else "first"} half, λ {lam:g}'
+        c, _ = optimise_jointly(c, utility, steps, lam, o['weight'], self.data.stats, o['lr'], self.seed, first,
+                                self.progress, self.keep, name)
+        self.learned = float(utility.lr) if o['loss'] == 'tm' else None
+        return c
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #60652cdf
+@patch
+def first(self:JointPhase, c:Codec):
+    "Let the images become good"
+    self.code = self.run(c, self.half, self.o['lam'], 0)
+    self.lr = self.learned
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #2cd2e451
+@patch
+def second(self:JointPhase, lam:float)->Codec:
+    "Bring the bits down, and quantise"
+    q = quantise(self.run(self.code, self.steps-self.half, lam, self.half), self.o['mse'], self.o['nn_rate'])
+    q.syn_lr, q.classes = self.learned, list(self.data.classes)
+    return q
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #b4a43fe6
 def joint_phase(
     c:Codec, data:ImageData,        # as the method sees it
     o:dict, seed:int,
     bpc:float|None=None,            # kB a class, the cap
-    experts=None, progress:bool=False,
+    experts:Experts|None=None, progress:bool=False,
     keep:Resume=Resume(),           # where states go
 )->tuple[Codec,dict]:               # quantised; what was reached
     "Two halves of joint optimisation, the second as often as the budget needs (RUO, algorithm 1)"
-    steps = o['iterations']*(o['outer_loop'] if o['loss'] == 'gm' else 1); half = steps//2; device = c.latents[0].device
-    run = lambda c, u, n, lam, first: optimise_jointly(c, u, n, lam, o['weight'], data.stats, o['lr'], seed, first, progress, keep, f'{"second" if first else "first"} half, λ {lam:g}')[0]
-    def fresh(lr=None): return make_utility(o['loss'], data, seed, o if lr is None else o | dict(lr_init=lr), experts, device)
-    u = fresh(); c = run(c, u, half, o['lam'], 0); lr = float(u.lr) if o['loss'] == 'tm' else None
-    def second(lam):
-        u = fresh(lr); q = quantise(run(c, u, steps-half, lam, half), o['mse'], o['nn_rate'])
-        q.syn_lr, q.classes = float(u.lr) if o['loss'] == 'tm' else None, list(data.classes)
-        return q
-    if bpc is None: return second(o['lam2']), dict(lam2=o['lam2'])
-    q, lam, seen = within(second, bpc, o['lam2'], len(data.classes))
-    return q, dict(lam2=lam, tried=seen)
+    phase = JointPhase(data, o, seed, experts, progress, keep)
+    phase.first(c)
+    if bpc is None: return phase.second(o['lam2']), dict(lam2=o['lam2'])
+    q, reached = budget_search(phase.second, bpc, o['lam2'], len(data.classes), most=10)
+    return q, dict(lam2=reached.pop('tradeoff'), **reached)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #cb3e06e7
 @checked
@@ -143,18 +205,25 @@ def distill(
     device:str|torch.device|None=None,  # None: the best there is
 )->DistilledSet:                        # with `codes`; TM's step size is info["syn_lr"]
     "Codes whose decoded images teach, and whose file is small (rate-utility optimisation, RUO)"
-    given = {k: v for k,v in locals().items() if k not in ('data', 'ipc', 'bpc', 'seed', 'out', 'progress', 'expert_folder', 'space', 'device')}
-    return _distill(*open_pixels(data, space), ipc, bpc, seed, out, progress, given, expert_folder, space, get_device(device))
+    given = {k: v for k,v in locals().items() if k not in _OF_THE_CALL}
+    pixels = open_pixels(data, space)
+    return _distill(*pixels, ipc, bpc, seed, out, progress, given, expert_folder, space, get_device(device))
+
+# %% ../../nbs/08_ruo/07_stages.ipynb #65d5bbc0
+_OF_THE_CALL = ('data', 'ipc', 'bpc', 'seed', 'out', 'progress', 'expert_folder', 'space', 'device')
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #28a43965
 def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, space, device):
-    check_ipc(ipc, data, real=True); check_bpc(bpc); o = ruo_options(data, ipc, given)
-    info = job('ruo', data, ipc, seed, o | dict(bpc=bpc, space=space, expert_folder=folder and str(folder)), space=space, **(dict(zca=zca.describe()) if zca else {}))
+    check_ipc(ipc, data, real=True)
+    check_bpc(bpc)
+    o, more = ruo_options(data, ipc, given), dict(zca=zca.describe()) if zca else {}
+    options = o | dict(bpc=bpc, space=space, expert_folder=folder and str(folder))
+    info = job('ruo', data, ipc, seed, options, space=space, **more)
     def make(keep):
         experts = open_experts(data, zca, o, folder, seed, device, progress) if o['loss'] == 'tm' else None
         if folder and experts: o['experts'] = len(experts)
         first = keep_codec(keep, 'first', device, lambda: first_phase(seen, ipc, o, seed, device, progress))
         q, reached = joint_phase(first, seen, o, seed, bpc, experts, progress, keep)
         q.space = space
-        return q, dict(reached=reached)
+        return q, dict(reached=reached, threads=threads_for(*step_size(first)))
     return coded_set(info, data.classes, make, out)

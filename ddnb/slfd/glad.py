@@ -18,7 +18,7 @@ from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
 from ..generators.gan.train import mean_styles, small_stylegan
 from ..generators.open import load_generator
 from ..matching.losses import distribution_matching, gradient_matching, to_net
-from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set
+from ..matching.pixels import default_arch, fresh_net, matched_step, pixel_set, settled
 from ..matching.trajectories import HOW, open_experts, start_gradient
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
@@ -128,7 +128,10 @@ class Matching:
     ):
         self.data, self.o, self.seed, self.experts, self.groups = data, o, seed, experts, []
         if o['matching'] != 'mtt': return
-        self.lr, self.net = torch.tensor(float(o['lr_init']), device=device), experts.net(data, device)
+        self.lr, self.net = (
+            torch.tensor(float(o['lr_init']), device=device),
+            experts.net(data, device, o.get('at_once')),
+        )
         self.groups = [dict(params=[self.lr], lr=o['lr_lr'])]
 
     def state(self)->dict:
@@ -274,6 +277,7 @@ def latent_set(
                         f"load it with size={gen.size} (--size)")
     device, mtt = get_device(device), o['matching'] == 'mtt'
     gen_labels, gen = _gen_labels(gen, data, o), gen.to(device)
+    o = settled(o, data, out, device)
     named = o | (dict(expert_folder=str(expert_folder)) if expert_folder else {})
     def optimise(keep):
         experts = open_experts(data, None, o, expert_folder, seed, device, progress) if mtt else None
