@@ -188,7 +188,8 @@ def to_csv(
     for n,s in c.scores.items():
         for r in s.runs:
             run = [r.get('set', 0), r.get('seed', ''), r['last'], r['best'], r.get('best_epoch', '')]
-            w.writerow([plain_cell(c.data), c.ipc, *map(plain_cell, (s.recipe.name, s.arch, n)), *run, c.bits.get(n, ''), r['seconds']])
+            named = [plain_cell(c.data), c.ipc, *map(plain_cell, (s.recipe.name, s.arch, n))]
+            w.writerow([*named, *run, c.bits.get(n, ''), r['seconds']])
     if path is not None: write_atomic(Path(path), buf.getvalue().encode())
     return buf.getvalue()
 

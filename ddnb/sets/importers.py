@@ -20,7 +20,8 @@ from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from .exporters import export
 from .manifest import odd_head
-from .readers import FORMATS, dialect, hard_and_soft, is_file, load_tensors, read_dialect, read_tables, say
+from .readers import FORMATS, dialect, hard_and_soft, is_file, load_tensors
+from .readers import read_dialect, read_tables, say
 from .readers import table_names, table_picture, to_unit, unpack, upright
 
 # %% auto #0
@@ -213,8 +214,8 @@ def _passport(text, path):
 def _own_stats(t, path):
     "Mean and standard deviation that a file's images were normalised by"
     m, s = t.get('mean'), t.get('std')
-    good = [isinstance(v, (list, tuple)) and len(v) in (1, 3) and all(isinstance(n, float) for n in v) for v in (m, s)]
-    if all(good): return m, s
+    def good(v): return isinstance(v, (list, tuple)) and len(v) in (1, 3) and all(isinstance(n, float) for n in v)
+    if good(m) and good(s): return m, s
     raise DdnbError(f"{path} is normalised, and does not say by which mean and standard deviation")
 
 # %% ../../nbs/02_sets/09_importers.ipynb #4c53ca0b

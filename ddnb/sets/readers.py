@@ -228,7 +228,8 @@ def dialect(
     if isinstance(t, Tensor) and t.ndim == 4: return 'tensor'
     if isinstance(t, dict) and {'images', 'labels', 'info'} <= set(t): return 'pt'
     pairs = t.get('data') if isinstance(t, dict) else None
-    if isinstance(pairs, list) and pairs and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs): return 'dc'
+    paired = isinstance(pairs, list) and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs)
+    if pairs and paired: return 'dc'
     if isinstance(t, (list, tuple)) and len(t) == 2 and isinstance(t[0], Tensor) and t[0].ndim == 4 and t[0].numel():
         return 'idc' if t[0].min() >= 0 and t[0].max() <= 1 else 'ncfm'
     holds = f"a dictionary of {', '.join(map(str, list(t)[:5]))}" if isinstance(t, dict) else f"a {type(t).__name__}"
