@@ -12,6 +12,7 @@ from .console import run_command, say
 from .contract import METHODS, RANGES, check_ipc, check_options, get_method
 from .errors import DataWarning, DdnbError, known
 from .options import add_options, option_names
+from .threads import let_threads_sleep
 
 # %% auto #0
 __all__ = ['COMMANDS', 'main']
@@ -54,6 +55,7 @@ def _ours(p, own):
     option('skip_bad', 'leave out files that are no images', '--data-skip-bad', action='store_true')
     option('dry_run', 'say what the run would cost, and stop there', '--say-cost', action='store_true')
     option('evaluate', 'train networks on the set, and on random real images', '--then-evaluate', action='store_true')
+    option('quiet', 'no progress and no costs on the error stream', '--no-progress', action='store_true')
     option('repeats', 'training runs of --evaluate (default 3)', '--eval-repeats', type=int, default=3)
     option('epochs', "epochs of --evaluate (default: the protocol's)", '--eval-epochs', type=int)
 
@@ -91,15 +93,25 @@ def _load(fn, opts, o):
     return resized(d, opts['generator'].size) or load_data(o.data, o.root, opts['generator'].size, o.skip_bad)
 
 # %% ../nbs/11_scale/00_cli.ipynb #0953fb9b
-def _costs(method, d, opts, dry_run):
+def _costs(method, d, opts, dry_run, quiet):
     "Say what a run will cost; True to stop there"
-    if not (dry_run or 'generator' in opts and sys.stderr is not None and sys.stderr.isatty()): return False
+    watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    if not (dry_run or watched and 'generator' in opts): return False
     from ddnb.cost import disk_warning, run_cost
     check_ipc(opts.get('ipc', 10), d)
     cost = run_cost(method, d, opts)
     print(cost, file=sys.stdout if dry_run else sys.stderr)
     if w := opts.get('out') and disk_warning(cost, opts['out']): say(w)
     return dry_run
+
+# %% ../nbs/11_scale/00_cli.ipynb #cc000001
+def _silence(fn, quiet):
+    "What keeps a function from showing its progress, where it has such an option"
+    return dict(progress=False) if quiet and 'progress' in inspect.signature(fn).parameters else {}
+
+def _say_made(s):
+    where = f', in {s.path} (contact sheet: {s.path}/contact.png)' if s.path else '; give --out to keep it'
+    print(f'{s}, {s.bits_per_class:,.0f} bits per class{where}')
 
 # %% ../nbs/11_scale/00_cli.ipynb #2933da32
 def _run(method, fn, opts, o):
@@ -108,13 +120,13 @@ def _run(method, fn, opts, o):
     d = _load(fn, opts, o)
     if o.evaluate and d.test is None:
         raise DdnbError(f"{d.name} has no test images: its folder has neither test/ nor val/; leave --evaluate out")
-    if _costs(method, d, opts, o.dry_run): return
-    s = fn(d, **opts)
-    where = f', in {s.path} (contact sheet: {s.path}/contact.png)' if s.path else '; give --out to keep it'
-    print(f'{s}, {s.bits_per_class:,.0f} bits per class{where}')
+    if _costs(method, d, opts, o.dry_run, o.quiet): return
+    s = fn(d, **opts, **_silence(fn, o.quiet))
+    _say_made(s)
     if not o.evaluate: return
     from ddnb.evaluate.comparison import compare
-    print(compare({method: s}, d, repeats=o.repeats, device=opts.get('device'), epochs=o.epochs))
+    print(compare({method: s}, d, repeats=o.repeats, device=opts.get('device'), epochs=o.epochs,
+                  progress=not o.quiet))
 
 # %% ../nbs/11_scale/00_cli.ipynb #cfc1abfd
 def _numbers(s):
@@ -138,14 +150,15 @@ def _choose(argv):
     _option(p, 'scales', 'λ to try', (0, .03, .1, .3), type=_numbers)
     _option(p, 'stops', 'stops to try, as shares of the steps', (0, .25, .5, .75), type=_numbers)
     _option(p, 'num_steps', 'of 1,000', type=int)
+    p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
     return _chosen(_in_range(p.parse_args(argv)))
 
 # %% ../nbs/11_scale/00_cli.ipynb #b5c13a43
 def _chosen(o):
     from ddnb.mgd3.search import choose_guidance
-    rest = {k: v for k,v in vars(o).items() if k not in ('data', 'root', 'epochs') and v is not None}
+    rest = {k: v for k,v in vars(o).items() if k not in ('data', 'root', 'epochs', 'quiet') and v is not None}
     data = _load(choose_guidance, rest, SimpleNamespace(data=o.data, root=o.root, size=None, skip_bad=False))
-    c = choose_guidance(data, judge=dict(epochs=o.epochs), **rest)
+    c = choose_guidance(data, judge=dict(epochs=o.epochs), progress=not o.quiet, **rest)
     print(c)
     print('ddnb distill mgd3 ... --mode-guidance {mode_guidance:g} --stop-t {stop_t}'.format(**c.best))
 
@@ -182,6 +195,7 @@ def _evaluate(argv):
     _option(p, 'epochs', "of a training (default: the protocol's)", type=int)
     _option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
     _option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
+    p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
     return _evaluated(_in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
                                 teacher_classes='out', teacher_size='size'))
 
@@ -198,7 +212,8 @@ def _evaluated(o):
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
     teacher, data = _teacher(o, first, data)
     c = compare(
-        sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size
+        sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size,
+        progress=not o.quiet
     )
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())
@@ -245,11 +260,72 @@ def _export(argv):
     from ddnb.sets.exporters import export
     print(export(o.pop('folder'), o.pop('out'), **o))
 
+# %% ../nbs/11_scale/00_cli.ipynb #cc000003
+def _remade(argv, name, module, *examples):
+    "A command of a function that makes a set out of a set"
+    from importlib import import_module
+    fn = getattr(import_module(module), name)
+    p = _Parser(name, inspect.getdoc(fn), *examples)
+    p.add_argument('folder', help='a distilled set')
+    p.add_argument('--out', required=True, help='the folder to write')
+    p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
+    add_options(p, fn, skip=('s', 'out', 'progress'))
+    o = vars(p.parse_args(argv))
+    folder, quiet = o.pop('folder'), o.pop('quiet')
+    from ddnb.files import open_output
+    from ddnb.sets.distilled import DistilledSet
+    import ddnb.sets.folder                     # gives sets their `load`
+    o = check_options(fn, o)
+    open_output(o['out'], folder=True)
+    _say_made(fn(DistilledSet.load(folder), **o, **_silence(fn, quiet)))
+
+# %% ../nbs/11_scale/00_cli.ipynb #cc000004
+def _refine(argv):
+    _remade(argv, 'refine', 'ddnb.cao2.stages', 'refine runs/x --out runs/refined',
+            'refine runs/x --out runs/refined --iterations 50 --generator facebook/DiT-XL-2-256')
+
+def _compress(argv):
+    _remade(argv, 'compress', 'ddnb.ruo.sets', 'compress runs/x --bpc 4 --out runs/small',
+            'compress runs/x --out runs/small --iterations 500 --decoder v4-160')
+
+# %% ../nbs/11_scale/00_cli.ipynb #cc000006
+def _asked(argv, name, about, *examples, **folder):
+    p = _Parser(name, about, *examples)
+    p.add_argument('folder', **folder)
+    p.add_argument('--json', action='store_true', help='for machines')
+    return p.parse_args(argv)
+
+def _print_json(value):
+    import json
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+# %% ../nbs/11_scale/00_cli.ipynb #cc000007
+def _info(argv):
+    o = _asked(argv, 'info', 'What a set is, how it was made, and the line that makes it again', 'info runs/x',
+               'info runs/x --json', help='a distilled set')
+    from ddnb.sets.about import in_words, set_info
+    i = set_info(o.folder)
+    if o.json: return _print_json(i)
+    print(in_words(i))
+
+def _list(argv):
+    o = _asked(argv, 'list', 'The sets under a folder, a line each', 'list', 'list runs --json',
+               nargs='?', default='.', help='where to look (default: here)')
+    from ddnb.sets.about import find_sets, one_of_list
+    lines = {str(f): one_of_list(f) for f in find_sets(o.folder)}
+    if o.json: return _print_json(lines)
+    if not lines: say(f'no sets under {o.folder}')
+    for line in lines.values(): print(line)
+
 # %% ../nbs/11_scale/00_cli.ipynb #425138f0
 COMMANDS = dict(
     distill=(_distill, 'METHOD ...', 'make a distilled set (ddnb distill lists the methods)'),
     choose=(_choose, '...', "MGD3's guidance for new data, from held-out training images"),
     evaluate=(_evaluate, 'FOLDER ...', 'train on sets and on random real images beside them'),
+    refine=(_refine, 'FOLDER ...', "a set moved down its generator's own loss (CaO2)"),
+    compress=(_compress, 'FOLDER ...', 'a set as a small file of codes (RUO)'),
+    info=(_info, 'FOLDER', 'what a set is, and the line that makes it again'),
+    list=(_list, '[FOLDER]', 'the sets under a folder'),
     verify=(_verify, 'FOLDER', 'check every file of a set'),
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))
@@ -281,6 +357,7 @@ def main(
 )->int:                         # exit code
     "The `ddnb` command"
     argv = sys.argv[1:] if argv is None else list(argv)
+    if 'torch' not in sys.modules: let_threads_sleep()
     def command():
         if argv[:1] == ['--version']: return print(f'ddnb {__version__}')
         if argv[:1] in ([], ['-h'], ['--help'], ['help']): return print(_usage())

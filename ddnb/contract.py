@@ -4,18 +4,14 @@
 
 # %% ../nbs/02_sets/06_contract.ipynb #c13e34e4
 from __future__ import annotations
-import functools, inspect, math, numbers, operator, os
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
 from .errors import DdnbError, known
 if TYPE_CHECKING: from ddnb.data.images import ImageData
 
 # %% auto #0
-__all__ = ['METHODS', 'RANGES', 'Method', 'get_method', 'pick_options', 'Whole', 'Real', 'Text', 'Choice', 'Place', 'Given',
-           'Flag', 'Many', 'Share', 'Device', 'Dtype', 'check_options', 'checked', 'check_ipc', 'job']
+__all__ = ['METHODS', 'Method', 'get_method', 'pick_options', 'check_ipc', 'job', 'RANGES', 'Choice', 'Device', 'Dtype', 'Flag',
+           'Given', 'Many', 'Place', 'Real', 'Share', 'Text', 'Whole', 'check_options', 'checked']
 
 # %% ../nbs/02_sets/06_contract.ipynb #18d7c1dd
 class Method(NamedTuple):
@@ -23,6 +19,7 @@ class Method(NamedTuple):
     where:str               # "module" or "module:function"
     about:str               # one line, the function's docstring
 
+# %% ../nbs/02_sets/06_contract.ipynb #da000008
 _METHODS = dict(
     mgd3=('ddnb.mgd3',
         'Mode-guided dataset distillation: `ipc` images of every class, each drawn toward its own mode (MGD3)'),
@@ -68,226 +65,11 @@ def pick_options(
     row |= {k: v for k,v in (advice or {}).items() if k in row}
     return row | {k: v for k,v in given.items() if v is not None}
 
-# %% ../nbs/02_sets/06_contract.ipynb #0169be86
-def refusal(name, wanted, value):
-    "The error that says what an option must be and what it is"
-    shown = repr(value)
-    return DdnbError(f"{name} must be {wanted}, not {shown if len(shown) <= 80 else shown[:77] + '...'}")
-
-# %% ../nbs/02_sets/06_contract.ipynb #9bcf4ea8
-@dataclass(frozen=True)
-class Whole:
-    "Whole numbers, numpy's included, between two ends"
-    least:int=1
-    most:int=10**6
-    def __str__(self): return f'{self.least} to {self.most:,}'
-    def __call__(self, name, value):
-        try: whole = None if isinstance(value, bool) else operator.index(value)
-        except TypeError: whole = None
-        if whole is None or whole < self.least:
-            raise refusal(name, f'a whole number of at least {self.least}', value)
-        if whole > self.most: raise refusal(name, f'a whole number of at most {self.most:,}', value)
-        return whole
-
-# %% ../nbs/02_sets/06_contract.ipynb #a0371508
-@dataclass(frozen=True)
-class Real:
-    "Finite numbers between two ends; the lower one may be left out"
-    least:float=0.
-    most:float=1e6
-    above:bool=False        # `least` itself is out of range
-    def __str__(self):
-        return f"{'above ' if self.above else ''}{self.least:g}{',' if self.above else ''} to {self.most:g}"
-    def __call__(self, name, value):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise refusal(name, 'a finite number', value)
-        if value < self.least or self.above and value == self.least:
-            raise refusal(name, f"{'above' if self.above else 'at least'} {self.least:g}", value)
-        if value > self.most: raise refusal(name, f'at most {self.most:g}', value)
-        return value if isinstance(value, (int, float)) else float(value)
-
-# %% ../nbs/02_sets/06_contract.ipynb #c751e288
-@dataclass(frozen=True)
-class Text:
-    "A name, one of a list where there is one"
-    choices:tuple=()
-    joined:str=''           # names may be joined by this, and there may be none
-    def __str__(self): return ', '.join(self.choices)
-    def __call__(self, name, value):
-        if not isinstance(value, str) or not (value.strip() or self.joined): raise refusal(name, 'a name', value)
-        for part in (value.split(self.joined) if self.joined else [value]):
-            if self.choices and value: known(part, self.choices, name)
-        return value
-
-# %% ../nbs/02_sets/06_contract.ipynb #d3309e74
-@dataclass(frozen=True)
-class Choice:
-    "One of a few numbers"
-    choices:tuple
-    def __str__(self): return ', '.join(map(str, self.choices))
-    def __call__(self, name, value):
-        if isinstance(value, bool) or value not in self.choices: raise refusal(name, f'one of {self}', value)
-        return value
-
-# %% ../nbs/02_sets/06_contract.ipynb #f5ecaf13
-class Place:
-    "A file or folder"
-    def __str__(self): return ''
-    def __call__(self, name, value):
-        text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ''
-        if not text.strip() or '\0' in text: raise refusal(name, 'a path', value)
-        home = os.path.expanduser(text)
-        return value if home == text else Path(home)
-
-# %% ../nbs/02_sets/06_contract.ipynb #4f540c70
-@dataclass(frozen=True)
-class Given:
-    "A name or path, or in Python the thing itself"
-    choices:tuple=()        # of the names, where they are known
-    def __str__(self): return ', '.join(self.choices)
-    def __call__(self, name, value):
-        if value is None or isinstance(value, (bool, numbers.Number)):
-            raise refusal(name, 'a name, a path or an object', value)
-        if not isinstance(value, (str, os.PathLike)): return value
-        return Text(self.choices)(name, value) if self.choices else Place()(name, value)
-
-# %% ../nbs/02_sets/06_contract.ipynb #4d51dd12
-class Flag:
-    "Yes or no"
-    def __str__(self): return ''
-    def __call__(self, name, value):
-        if type(value).__name__ not in ('bool', 'bool_'): raise refusal(name, 'True or False', value)
-        return bool(value)
-
-# %% ../nbs/02_sets/06_contract.ipynb #5335edfb
-@dataclass(frozen=True)
-class Many:
-    "Several numbers of one range"
-    each:Real
-    def __str__(self): return f'each {self.each}'
-    def __call__(self, name, value):
-        try: found = None if isinstance(value, str) else tuple(value)
-        except TypeError: found = None
-        if not found: raise refusal(name, 'one or more numbers', value)
-        return tuple(self.each(f'every one of {name}', v) for v in found)
-
-# %% ../nbs/02_sets/06_contract.ipynb #b547b90e
-@dataclass(frozen=True)
-class Share:
-    "A share below 1, or a whole number of things"
-    def __str__(self): return 'a share below 1, or a whole number'
-    def __call__(self, name, value):
-        share = isinstance(value, float) and not value >= 1
-        return (Real(0, 1, above=True) if share else Whole())(name, value)
-
-# %% ../nbs/02_sets/06_contract.ipynb #aa72361d
-class Device:
-    "A device of this machine"
-    def __str__(self): return 'cpu, cuda, cuda:1, mps'
-    def __call__(self, name, value):
-        from ddnb.core import get_device
-        get_device(value)
-        return value
-
-# %% ../nbs/02_sets/06_contract.ipynb #15290e38
-class Dtype:
-    "A type of floating-point numbers, or its name"
-    names = 'float32', 'bfloat16', 'float16'
-    def __str__(self): return ', '.join(self.names)
-    def __call__(self, name, value):
-        import torch
-        if isinstance(value, torch.dtype): value = str(value).removeprefix('torch.')
-        return getattr(torch, known(value, self.names, name))
-
-# %% ../nbs/02_sets/06_contract.ipynb #e7d67d3d
-_share, _rate = Real(0, 1, above=True), Real(0, 1e6, above=True)
-RANGES = dict(
-    # what every method takes
-    data=Given(), generator=Given(), ipc=Whole(1, 10**5), seed=Whole(0, 2**63-1), batch_size=Whole(1, 2**16),
-    out=Place(), progress=Flag(), device=Device(), dtype=Dtype(),
-    # sampling
-    cfg_scale=Real(0, 1000), cfg_channels=Whole(1, 4096), num_steps=Whole(1, 1000), sampler=Text(), strength=_share,
-    mode_guidance=Real(0, 1000), stop_t=Whole(0, 1000), stop_timestep=Whole(0, 1000), mode_seed=Whole(0, 2**32-1),
-    modes=Text(('kmeans', 'closest', 'gmm', 'dbscan', 'spectral', 'random')), mode_folder=Place(), mirror=Flag(),
-    # fine-tuning
-    epochs=Whole(), steps=Whole(1, 10**8), lr=_rate, represent=Real(), diverse=Real(), memory=Whole(), group=Whole(),
-    # selection
-    selector=Given(), selector_input=Text(('normalised', 'raw')), pool=Whole(1, 1000),
-    strategy=Text(('random', 'el2n', 'correct', 'most', 'least')), fill=Text(('random', 'ordered')),
-    order=Text(('select-refine', 'refine-select')),
-    # refinement
-    t_hat=Whole(1, 49), condition=Text(('true', 'null', 'zero')), norm=Text(('linf', 'l2', 'l1', 'none')),
-    norm_weight=Real(), timesteps=Text(('consistent', 'released')), label_dropout=Real(0, 1),
-    masking=Text(('paper', 'released')), mask_ratio=_share, num_iter=Whole(1, 4096),
-    # real images
-    features=Given(), teacher=Given(), factor=Whole(1, 64), crops=Whole(1, 10**4), subset=Whole(1, 10**7),
-    crop_min=_share)
-
-# %% ../nbs/02_sets/06_contract.ipynb #921a3056
-RANGES |= dict(
-    # pixels and latents that are optimised
-    iterations=Whole(1, 10**8), lr_img=_rate, lr_init=_rate, lr_lr=Real(), lr_w=Real(), lr_f=Real(), lr_heads=Real(),
-    batch_real=Whole(), batch_syn=Whole(), init=Text(('noise', 'real')), outer_loop=Whole(), inner_loop=Whole(0),
-    arch=Text(), width=Whole(1, 2**16), space=Text(('rgb', 'zca')),
-    families=Text(('color', 'crop', 'cutout', 'flip', 'scale', 'rotate'), '_'),
-    syn_steps=Whole(1, 10**4), expert_epochs=Whole(1, 10**4), max_start_epoch=Whole(1, 10**4),
-    experts=Whole(1, 10**5), expert_folder=Place(), how=Text(('unrolled', 'constant_memory')),
-    # a GAN's latents
-    matching=Text(('dc', 'dm', 'mtt')), layer=Whole(0, 100), classes=Text(('match', 'first')), glad_compat_mean=Flag(),
-    draws=Whole(1, 10**5), independent=Flag(), covariance=Text(('low_rank', 'full')), rank=Whole(0, 10**5),
-    reduction=Text(('per_block', 'joint')), freeze_heads=Flag(), detach_heads=Flag(), alpha=Real(),
-    # bitstreams
-    bpc=Real(0, 1e9, above=True), loss=Text(('tm', 'dm', 'gm')), decoder=Text(), context=Choice((8, 16, 24, 32)),
-    depth=Whole(1, 64), slice_size=Whole(), beta=Real(0, 1e12, above=True), first_iterations=Whole(1, 10**8),
-    tries=Whole(1, 1000), lam=Real(0, 1e12), lam2=Real(0, 1e12), mse=_rate,
-    nn_rate=Text(('laplace_std', 'expgolomb', 'bitstream')))
-
-# %% ../nbs/02_sets/06_contract.ipynb #e7faa95b
-RANGES |= dict(
-    # evaluation
-    protocol=Given(('hard', 'soft', 'fkd', 'dc', 'glad')), repeats=Whole(1, 10**4), momentum=Real(0, 1),
-    weight_decay=Real(), gamma=_share, temperature=_rate, ema=Real(0, 1), evals=Whole(), flip=Real(0, 1),
-    jitter=Real(0, 1), lighting=Real(0, 10), cutmix=Real(0, 1000), shuffle=Whole(1, 1024), test_from=Real(0, 1),
-    scales=Many(Real(0, 1000)), stops=Many(Real(0, 1)), val=Share(), zoom=Real(0, 100, above=True),
-    # data
-    root=Place(), size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
-
-# %% ../nbs/02_sets/06_contract.ipynb #af5dc768
-COMMON = 'ipc', 'seed', 'batch_size', 'out', 'progress', 'device', 'dtype'  # these mean the same in methods of others
-
-# %% ../nbs/02_sets/06_contract.ipynb #eb883067
-def check_options(
-    fn:Callable,            # a function, `checked` or somebody else's
-    given:dict,             # option -> value
-)->dict:                    # the same, paths without `~` and types in the place of their names
-    "Options of a function within their ranges, or a `DdnbError` that names the first that is not"
-    ranges = getattr(fn, 'ranges', None) or {k: RANGES[k] for k in COMMON}
-    params = inspect.signature(fn).parameters
-    def value(name, v):
-        open_ = v is None and (name not in params or params[name].default is None)
-        return v if open_ or name not in ranges else ranges[name](name, v)
-    return {k: value(k, v) for k,v in given.items()}
-
-# %% ../nbs/02_sets/06_contract.ipynb #bfa6b575
-def checked(
-    fn:Callable|None=None,  # the function
-    **own,                  # ranges that differ from the table's
-):                          # the function, its options checked first
-    "Decorator: look at a function's options before its first line"
-    if fn is None: return functools.partial(checked, **own)
-    spec = inspect.signature(fn)
-    @functools.wraps(fn)
-    def wrapper(*args, **kwargs):
-        try: call = spec.bind(*args, **kwargs)
-        except TypeError: return fn(*args, **kwargs)        # a wrong call: Python says what is wrong
-        for p in spec.parameters.values():
-            if p.name not in call.arguments: continue
-            given = call.arguments[p.name]
-            found = check_options(wrapper, given if p.kind == p.VAR_KEYWORD else {p.name: given})
-            call.arguments[p.name] = found if p.kind == p.VAR_KEYWORD else found[p.name]
-        return fn(*call.args, **call.kwargs)
-    wrapper.ranges = RANGES | own
-    return wrapper
+# %% ../nbs/02_sets/06_contract.ipynb #da000007
+from .ranges import COMMON, RANGES, Choice, Device, Dtype, Flag, Given, Many, Place, Real, Share, Text, Whole
+from .ranges import check_options, checked, refusal
+_all_ = ['RANGES', 'Choice', 'Device', 'Dtype', 'Flag', 'Given', 'Many', 'Place', 'Real', 'Share', 'Text', 'Whole',
+         'check_options', 'checked']
 
 # %% ../nbs/02_sets/06_contract.ipynb #36bb9a1d
 def check_ipc(

@@ -25,3 +25,9 @@ def test_errors_and_contract_come_without_torch():
 
 @pytest.mark.parametrize('name', METHODS)
 def test_the_table_says_what_the_docstring_says(name): assert METHODS[name].about == inspect.getdoc(get_method(name))
+
+def test_threads_sleep_unless_the_user_says_otherwise():
+    code = 'import os; {}; from ddnb.cli import main; main(["--version"]); print(os.environ.get("KMP_BLOCKTIME"), os.environ["OMP_WAIT_POLICY"])'
+    run = lambda first: subprocess.run([sys.executable, '-c', code.format(first)], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert run('[os.environ.pop(k, 0) for k in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")]')[-2:] == ['0', 'passive']
+    assert run('os.environ.pop("KMP_BLOCKTIME", 0); os.environ["OMP_WAIT_POLICY"] = "active"')[-2:] == ['None', 'active']

@@ -13,6 +13,7 @@ from .images import IMAGENET_STATS, RESIZE, ImageData, Split, carve_val, resized
 from .libraries import from_library
 from .subsets import ALIASES, SUBSETS, is_subset, subset
 from ..errors import DataWarning, DdnbError, known
+from ..ranges import Whole, checked
 
 # %% auto #0
 __all__ = ['MEDMNIST', 'KNOWN', 'data_names', 'is_known', 'load_data']
@@ -78,7 +79,7 @@ def _warn_resplit(data):
                       "a re-split, "
                              "such as fastai's imagenette2 and imagewoof2, with test images that ImageNet models were "
                              "trained on; "
-                             "papers use ILSVRC's own split", DataWarning, stacklevel=3)
+                             "papers use ILSVRC's own split", DataWarning, stacklevel=4)
 
 # %% ../../nbs/01_data/06_load.ipynb #55020a82
 def _named(name, root, size, skip_bad, download):
@@ -102,6 +103,7 @@ def _folder(name, size, skip_bad):
     if os.sep in str(name): raise DdnbError(f"no folder {path}")
 
 # %% ../../nbs/01_data/06_load.ipynb #39d0dd84
+@checked(size=Whole(1, 4096))
 def load_data(
     name:str|Path,              # a name (see `data_names`), ImageNet subsets joined by "+", or a folder
     root:str|Path|None=None,    # where named sets lie; None: the environment variable DDNB_DATA
@@ -113,8 +115,6 @@ def load_data(
 )->ImageData:
     "Load real images by name or from a folder"
     known(resize, RESIZE, 'way to resize')
-    if size is not None and (isinstance(size, bool) or not 1 <= size <= 4096):
-        raise DdnbError(f"size must be between 1 and 4096 pixels, not {size}")
     data = _digits(size or 32) if name == 'digits' else _folder(name, size, skip_bad)
     if data is None: data = _named(str(name), root, size, skip_bad, download)
     data = resized(data, resize=resize) or data
