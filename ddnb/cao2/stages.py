@@ -229,7 +229,10 @@ def _generator_of(s, generator, device, dtype):
     made_with = (s.info.get('generator') or {}).get('id')
     if generator is None and not made_with:
         raise DdnbError("this set was not made with a generator; name one whose classes it has")
-    return load_generator(generator or made_with, device, dtype)
+    if generator is None and '/' in str(made_with) and not Path(str(made_with)).is_dir():
+        raise DdnbError(f"this set says that it was made with {made_with!r:.80}, which is no folder here; name the "
+                        f"generator (--generator) if it may be fetched")
+    return load_generator(generator or str(made_with), device, dtype)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #7a829c7b
 def _positions(s, todo):

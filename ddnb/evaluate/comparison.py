@@ -21,8 +21,8 @@ from ..classifiers.recipe import Recipe
 from .scores import Scores, at_size, data_of, evaluate, join_scores, judge_inputs, set_recipe, spread
 
 # %% auto #0
-__all__ = ['HEAD', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'to_csv', 'to_latex', 'compare',
-           'plot_curves', 'across', 'mean_across']
+__all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell', 'latex_text',
+           'to_csv', 'to_latex', 'compare', 'plot_curves', 'across', 'mean_across']
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #dd1444ea
 @dataclass(frozen=True, repr=False)
@@ -145,6 +145,23 @@ def _markdown(self):
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #2f54e0c6
 Comparison.__repr__, Comparison._repr_markdown_ = _text, _markdown
 
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #babd0f7a
+def plain_cell(
+    text:str,
+)->str:
+    "A cell that no spreadsheet takes for a formula"
+    return f"'{text}" if str(text).startswith(('=', '+', '-', '@', '\t', '\r')) else str(text)
+
+# %% ../../nbs/10_evaluate/04_comparison.ipynb #265a6527
+LATEX = {c: '\\'+c for c in '&%$#_{}'} | {
+    '\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\n': ' ', '\r': ' '
+}
+def latex_text(
+    text:str,
+)->str:
+    "Text that LaTeX prints as it stands"
+    return str(text).translate(str.maketrans(LATEX))
+
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #9f813236
 CSV = (
     'data',
@@ -171,7 +188,8 @@ def to_csv(
     for n,s in c.scores.items():
         for r in s.runs:
             run = [r.get('set', 0), r.get('seed', ''), r['last'], r['best'], r.get('best_epoch', '')]
-            w.writerow([c.data, c.ipc, s.recipe.name, s.arch, n, *run, c.bits.get(n, ''), r['seconds']])
+            named = [plain_cell(c.data), c.ipc, *map(plain_cell, (s.recipe.name, s.arch, n))]
+            w.writerow([*named, *run, c.bits.get(n, ''), r['seconds']])
     if path is not None: write_atomic(Path(path), buf.getvalue().encode())
     return buf.getvalue()
 
@@ -180,16 +198,13 @@ def to_latex(
     c:Comparison,
 )->str:
     "A tabular with booktabs rules, the best last-epoch mean in bold"
-    top, safe = (
-        max(s.mean for s in c.scores.values()),
-        lambda t: str(t).replace('_', r'\_').replace('%', r'\%').replace('&', r'\&'),
-    )
+    top = max(s.mean for s in c.scores.values())
     def row(n, s):
         v = f'{s.mean:.1f} \\pm {s.std:.1f}'
-        return (f"{safe(n)} & ${chr(92) + 'mathbf{' + v + '}' if s.mean == top else v}$ & ${s.best[0]:.1f} \\pm "
+        return (f"{latex_text(n)} & ${chr(92) + 'mathbf{' + v + '}' if s.mean == top else v}$ & ${s.best[0]:.1f} \\pm "
                 f"{s.best[1]:.1f}$ & {len(s.runs)} \\\\")
     lines = [
-        f'% {c.title()}',
+        f'% {" ".join(c.title().split())}',
         r'\begin{tabular}{lccc}',
         r'\toprule',
         r'set & last epoch, \% & best epoch, \% & runs \\',

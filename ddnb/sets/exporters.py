@@ -4,13 +4,13 @@
 
 # %% ../../nbs/02_sets/07_exporters.ipynb #32e546f0
 from __future__ import annotations
-import inspect, io, json, shutil, warnings
+import inspect, io, json, secrets, shutil, warnings
 from pathlib import Path
 import torch
 from safetensors.torch import save as st_bytes
 from ..data.folders import list_files
 from ..errors import DdnbError, known
-from ..files import write_atomic
+from ..files import open_output, write_atomic, writing
 from .distilled import DistilledSet, to_pil, png_bytes
 from .folder import class_folders
 from ..errors import DataWarning
@@ -109,15 +109,17 @@ def card(
 # %% ../../nbs/02_sets/07_exporters.ipynb #2c5ed641
 def _write_tree(path, files):
     "Write (name, bytes) pairs into a new folder"
-    tmp = path.with_name(f'.{path.name}.tmp')
-    shutil.rmtree(tmp, ignore_errors=True)
-    try:
-        for name,data in files:
-            (tmp / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp / name).write_bytes(data)
-        if path.exists(): path.rmdir()
-        tmp.rename(path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp = path.with_name(f'.ddnb-{secrets.token_hex(8)}.tmp')
+        tmp.mkdir()
+        try:
+            for name,data in files:
+                (tmp/name).parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(tmp/name, data, flush=False)
+            if path.exists(): path.rmdir()
+            tmp.rename(path)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../../nbs/02_sets/07_exporters.ipynb #ccc0fca4
 def _imagefolder(s, path):
@@ -222,9 +224,9 @@ def export(
     "Write a set in a format that others read"
     write = FORMATS[known(format, FORMATS, 'format')]
     for o in options: known(o, [*inspect.signature(write).parameters][2:], f'option of format {format}')
-    s, path = s if isinstance(s, DistilledSet) else DistilledSet.load(s), Path(path)
+    path = open_output(path, folder=format in ('imagefolder', 'parquet'))
+    s = s if isinstance(s, DistilledSet) else DistilledSet.load(s)
     if path.is_file() or (path.is_dir() and (format in ('pt', 'safetensors') or list_files(path))):
         raise DdnbError(f"{path} is there already; choose another place or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(s, path, **options)
     return path

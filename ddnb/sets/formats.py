@@ -6,10 +6,12 @@
 from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
-from ..errors import known
+import struct
+import numpy as np
+from ..errors import DdnbError, known
 
 # %% auto #0
-__all__ = ['FORMATS', 'decoder_of', 'decode']
+__all__ = ['FORMATS', 'DENSEST', 'decoder_of', 'check_size', 'decode']
 
 # %% ../../nbs/02_sets/02_formats.ipynb #52c927ab
 FORMATS = {'codes.ruo': 'ddnb.ruo.sets:decode_codes'}     # file in a set's folder -> module:function
@@ -24,10 +26,25 @@ def decoder_of(
     module, _, function = FORMATS[known(file, FORMATS, 'file format')].partition(':')
     return getattr(import_module(module), function)
 
+# %% ../../nbs/02_sets/02_formats.ipynb #289e0bfb
+DENSEST = 2**16         # pixels that a byte of a file can stand for
+def check_size(
+    content:bytes,      # of a codes.ruo; anything else is left to its decoder to refuse
+)->None:
+    "Refuse a bitstream that asks for far more memory than it can fill"
+    try:
+        magic, *_, flags, h, w, slices, _, _ = struct.unpack_from('<4sBBBBHHHHH', content)
+        counts = np.frombuffer(content, '<u2', 1 if flags & 4 else slices, 18 + 4*(flags & 1))
+    except (struct.error, ValueError): return
+    pixels = slices*int(counts.max(initial=0))*h*w
+    if magic == b'RUO1' and pixels > DENSEST*len(content):
+        raise DdnbError(f"codes.ruo has {len(content)} bytes and asks for {pixels:,} pixels; no honest file does")
+
 # %% ../../nbs/02_sets/02_formats.ipynb #a3fee897
 def decode(
     file:str,           # its name
     content:bytes,
 )->dict:                # tensors by name
     "What a file of a set holds"
+    if file == 'codes.ruo': check_size(content)
     return decoder_of(file)(content)

@@ -19,7 +19,9 @@ from ..data.subsets import imagenet_classes
 from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from .exporters import export
-from .readers import FORMATS, dialect, hard_and_soft, load_tensors, read_dialect, read_tables, say
+from .manifest import odd_head
+from .readers import FORMATS, dialect, hard_and_soft, is_file, load_tensors
+from .readers import read_dialect, read_tables, say
 from .readers import table_names, table_picture, to_unit, unpack, upright
 
 # %% auto #0
@@ -198,34 +200,59 @@ def recognise(
     if re.fullmatch(r'images(_\w+)?\.pt', p.name): return 'mtt'
     return dialect(load_tensors(p), path)
 
+# %% ../../nbs/02_sets/09_importers.ipynb #c19e671c
+def _passport(text, path):
+    "The words of a file about its set"
+    try: p = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as e:
+        raise DdnbError(f"{path} has a passport that is no JSON ({type(e).__name__}); export the set again") from None
+    flaw = odd_head(p) if isinstance(p, dict) else 'it is no dictionary'
+    if flaw: raise DdnbError(f"{path} has a passport that ddnb did not write: {flaw}")
+    return p
+
+# %% ../../nbs/02_sets/09_importers.ipynb #389ee1e7
+def _own_stats(t, path):
+    "Mean and standard deviation that a file's images were normalised by"
+    m, s = t.get('mean'), t.get('std')
+    def good(v): return isinstance(v, (list, tuple)) and len(v) in (1, 3) and all(isinstance(n, float) for n in v)
+    if good(m) and good(s): return m, s
+    raise DdnbError(f"{path} is normalised, and does not say by which mean and standard deviation")
+
 # %% ../../nbs/02_sets/09_importers.ipynb #4c53ca0b
 def _read_own(path, fmt):
     "(tensors, passport) of a file with one, else None"
     if fmt == 'pt':
-        t = load_tensors(path)
-        return t, json.loads(t['info'])
+        if dialect(t := load_tensors(path), path) != 'pt': raise DdnbError(f"{path} is of another format; name none")
+        return t, _passport(t['info'], path)
     try:
+        is_file(path)
         with safe_open(path, 'pt') as f: meta, t = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except (OSError, SafetensorError) as e: raise DdnbError(f"{path} is no readable safetensors file ({e})") from None
     if 'ddnb' not in meta or not {'images', 'labels'} <= set(t):
         raise DdnbError(f"{path} has no images, labels and class list of a distilled set in it")
-    return t, json.loads(meta['ddnb'])
+    return t, _passport(meta['ddnb'], path)
 
 # %% ../../nbs/02_sets/09_importers.ipynb #2af0b2bc
 def _own_parquet(path):
     "The passport of a parquet file, if it has one, and data enough to read it"
     meta = (tab := read_tables(path)).schema.metadata or {}
     if b'ddnb' not in meta or not len(tab): return None
-    p = json.loads(meta[b'ddnb'])
-    side = min(decode_image(tab['image'][0].as_py()['bytes'], f'image 0 of {path.name}').size)
-    return p, _read_parquet(path, ImageData('this set', [ClassInfo(*c) for c in p['classes']], side, None), None)
+    p = _passport(meta[b'ddnb'], path)
+    if 'image' not in tab.column_names: raise DdnbError(f"{path} has no column image")
+    first = tab['image'][0].as_py()
+    data = first.get('bytes') if isinstance(first, dict) else first
+    if not isinstance(data, bytes): raise DdnbError(f"image 0 of {path.name} is no picture in the table")
+    side = min(decode_image(data, f'image 0 of {path.name}').size)
+    return p, _read_parquet(path, ImageData('this set', _own_classes(p, path), side, None), None)
 
 # %% ../../nbs/02_sets/09_importers.ipynb #8e99d16f
 def _own_classes(p, path):
     # The class list of a passport, whoever wrote it
     try:
         classes = [ClassInfo(*c) for c in p['classes']]
-        if classes and all(isinstance(c.name, str) and isinstance(c.wnid, str | None) for c in classes): return classes
+        listed = isinstance(p['classes'], list) and all(isinstance(c, list) for c in p['classes'])
+        named = all(isinstance(c.name, str) and isinstance(c.wnid, str | None) for c in classes)
+        if listed and classes and named: return classes
     except (KeyError, TypeError): pass
     raise DdnbError(f"{path} has no list of classes in it that can be read")
 
@@ -238,16 +265,21 @@ def _own(path, fmt):
     classes, x, y = _own_classes(p, path), t['images'], t['labels']
     if (
         not (isinstance(x, Tensor) and isinstance(y, Tensor))
+        or not x.ndim
         or y.ndim != 1
-        or len(x) != len(y)
+        or not len(x) == len(y) > 0
         or y.is_floating_point()
+        or y.is_complex()
     ):
         raise DdnbError(f"{path} does not hold as many labels as images")
     x = upright(x, path)
     if y.min() < 0 or y.max() >= len(classes):
         raise DdnbError(f"{path} has labels between {int(y.min())} and {int(y.max())}, and {len(classes)} classes")
-    if t.get('scale') == 'normalised':
-        x = to_unit(x, ImageData('', [], 0, None, stats=(t['mean'], t['std'])), 'normalised', 'normalised')
+    for k in ('soft_labels', 'latents'):
+        if t.get(k) is not None and not (isinstance(t[k], Tensor) and t[k].ndim and len(t[k]) == len(x)):
+            raise DdnbError(f"{path} does not hold as many {k} as images")
+    if isinstance(t.get('scale'), str) and t['scale'] == 'normalised':
+        x = to_unit(x, ImageData('', [], 0, None, stats=_own_stats(t, path)), 'normalised', 'normalised')
     info = {k: v for k,v in p.items() if k not in ('ddnb', 'classes')}
     return DistilledSet(x, y, classes, soft_labels=t.get('soft_labels'), latents=t.get('latents'), info=info)
 
@@ -306,7 +338,7 @@ def import_set(
     root:str|Path|None=None,            # where named data lies
     size:int|None=None,                 # side in pixels; None: the set's own
     order:str|list[str]|None=None,      # what numbers count in: data, sorted, a text file, a list of ids or names
-    scale:str|None=None,                # unit or normalised; None: by format and numbers
+    scale:str|None=None,                # unit, bytes, signed or normalised; None: by format and numbers
     space:str|None=None,                # zca for whitened images, rgb for MTT's way back; None: by format
     factor:int=1,                       # images packed along a side of each (IDC)
     index:int=0,                        # which of the sets in a file (DC)

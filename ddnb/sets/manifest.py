@@ -11,7 +11,7 @@ from ..files import read_regular
 from .content import within
 
 # %% auto #0
-__all__ = ['SCHEMA', 'as_json', 'self_sha', 'is_entry', 'read_manifest']
+__all__ = ['SCHEMA', 'as_json', 'self_sha', 'is_entry', 'odd_head', 'read_manifest']
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #b9ce9589
 def as_json(
@@ -43,13 +43,28 @@ def _named(c):
         and isinstance(c['wnid'], str | None)
     )
 
+# %% ../../nbs/02_sets/03_manifest.ipynb #1fe1bc93
+def _numbers(v):
+    return v is None or (isinstance(v, (list, tuple)) and len(v) > 0 and all(type(n) in (int, float) for n in v))
+
+# %% ../../nbs/02_sets/03_manifest.ipynb #802764c7
+def odd_head(
+    m:dict,         # a manifest, or an exported file's passport
+)->str|None:
+    "What in the words about a set has not the type that they are written with"
+    for key in ('options', 'data', 'generator', 'versions'):
+        if not isinstance(m.get(key), dict | None): return f'{key} is no dictionary'
+    for key in ('ancestors', 'licences'):
+        if not isinstance(m.get(key), list | None): return f'{key} is no list'
+    data = m.get('data') or {}
+    if not isinstance(data.get('name'), str | None): return "its data's name is no text"
+    for key in ('mean', 'std'):
+        if key in data and not _numbers(data[key]): return f"its data's {key} is not a list of numbers"
+
 # %% ../../nbs/02_sets/03_manifest.ipynb #62079e2c
 def _flaw(m):
     "What in a manifest is not as this library writes it"
-    for key in ('options', 'data', 'generator', 'versions'):
-        if not isinstance(m.get(key), dict | None): return f'{key} is no dictionary'
-    if not isinstance(m.get('ancestors'), list | None): return 'ancestors is no list'
-    if not m.get('complete'): return None
+    if (flaw := odd_head(m)) or not m.get('complete'): return flaw
     files, classes = m.get('files'), m.get('classes')
     if not isinstance(classes, list) or not classes or not all(map(_named, classes)):
         return 'its classes are not names with WordNet ids'

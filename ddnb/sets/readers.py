@@ -4,7 +4,7 @@
 
 # %% ../../nbs/02_sets/08_readers.ipynb #748e8115
 from __future__ import annotations
-import codecs, contextlib, json, pickle, re, warnings
+import codecs, contextlib, json, re, warnings
 from pathlib import Path
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor
 from ..data.folders import list_files
 from ..data.images import ImageData, center_crop, decode_image, to_tensor
 from ..errors import DataWarning, DdnbError, known
+from ..files import open_regular
 from .exporters import open_pyarrow
 
 # %% auto #0
-__all__ = ['SCALES', 'FORMATS', 'say', 'load_tensors', 'to_unit', 'upright', 'unpack', 'hard_and_soft', 'dialect', 'read_dialect',
-           'read_tables', 'table_picture', 'table_names']
+__all__ = ['SCALES', 'FORMATS', 'say', 'is_file', 'load_tensors', 'to_unit', 'upright', 'unpack', 'hard_and_soft', 'dialect',
+           'read_dialect', 'read_tables', 'table_picture', 'table_names']
 
 # %% ../../nbs/02_sets/08_readers.ipynb #1f4a68f2
 def say(
@@ -32,6 +33,13 @@ def _scalar(module):
     scalar.__module__, scalar.__qualname__ = module, 'scalar'
     return scalar
 
+# %% ../../nbs/02_sets/08_readers.ipynb #2e0143ae
+def is_file(
+    path:Path,          # a file that a stranger wrote, or a link to one
+)->None:
+    "Refuse a pipe, a device or a socket, unopened"
+    with open_regular(Path(path).resolve()): pass
+
 # %% ../../nbs/02_sets/08_readers.ipynb #91458b27
 _NUMBERS = [
     codecs.encode,
@@ -45,11 +53,12 @@ def load_tensors(
     path:Path,          # a .pt file
 ):                      # tensors, numbers, and plain containers of these
     "The contents of a `.pt` file, without running anything in it"
+    is_file(path)
     allow = getattr(torch.serialization, 'safe_globals', None)
     try:
         with allow(_NUMBERS) if allow else contextlib.nullcontext():
             return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as e:
+    except Exception as e:
         why = re.search(r'GLOBAL (\S+)', str(e))
         raise DdnbError(
             f"{path} cannot be read as tensors and plain containers alone "
@@ -218,8 +227,10 @@ def dialect(
     "The format of a `.pt` file's contents"
     if isinstance(t, Tensor) and t.ndim == 4: return 'tensor'
     if isinstance(t, dict) and {'images', 'labels', 'info'} <= set(t): return 'pt'
-    if isinstance(t, dict) and isinstance(t.get('data'), list) and t['data'] and len(t['data'][0]) == 2: return 'dc'
-    if isinstance(t, (list, tuple)) and len(t) == 2 and isinstance(t[0], Tensor) and t[0].ndim == 4:
+    pairs = t.get('data') if isinstance(t, dict) else None
+    paired = isinstance(pairs, list) and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs)
+    if pairs and paired: return 'dc'
+    if isinstance(t, (list, tuple)) and len(t) == 2 and isinstance(t[0], Tensor) and t[0].ndim == 4 and t[0].numel():
         return 'idc' if t[0].min() >= 0 and t[0].max() <= 1 else 'ncfm'
     holds = f"a dictionary of {', '.join(map(str, list(t)[:5]))}" if isinstance(t, dict) else f"a {type(t).__name__}"
     raise DdnbError(f"{path} holds {holds}, which no known format does; the formats are {', '.join(FORMATS)}")
@@ -273,6 +284,7 @@ def read_tables(
 ):                      # a pyarrow table
     "The rows of the training split"
     files, pa = _train_files(path), open_pyarrow()
+    for f in files: is_file(f)
     try:
         return pa.concat_tables([pa.parquet.read_table(f) for f in files])
     except (pa.ArrowException, OSError) as e:
