@@ -1,6 +1,5 @@
 "What strangers wrote is refused in one line, or read as what it is; nothing else happens"
-import csv, io, json, os, struct, warnings
-import numpy as np
+import json, os, struct
 import pytest, torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import save_file

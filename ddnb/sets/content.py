@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load as st_read, save as st_bytes
+from safetensors.torch import load as st_read
 from torch import Tensor
 from ..errors import DdnbError
 from ..files import read_regular
