@@ -5,9 +5,8 @@
 # %% ../nbs/02_sets/06_contract.ipynb #c13e34e4
 from __future__ import annotations
 from importlib import import_module
-from typing import NamedTuple, TYPE_CHECKING
+from typing import Any, NamedTuple
 from .errors import DdnbError, known
-if TYPE_CHECKING: from ddnb.data.images import ImageData
 
 # %% auto #0
 __all__ = ['METHODS', 'Method', 'get_method', 'pick_options', 'check_ipc', 'job', 'RANGES', 'Choice', 'Device', 'Dtype', 'Flag',
@@ -74,7 +73,7 @@ _all_ = ['RANGES', 'Choice', 'Device', 'Dtype', 'Flag', 'Given', 'Many', 'Place'
 # %% ../nbs/02_sets/06_contract.ipynb #36bb9a1d
 def check_ipc(
     ipc:int,                    # images per class asked for
-    data:ImageData,
+    data:Any,                   # an `ImageData`
     real:bool=False,            # the method needs `ipc` real images of every class
 ):
     "Refuse an impossible number of images per class"
@@ -89,7 +88,7 @@ def check_ipc(
 # %% ../nbs/02_sets/06_contract.ipynb #a3bb2609
 def job(
     method:str,
-    data:ImageData,
+    data:Any,                   # an `ImageData`
     ipc:int,
     seed:int,
     options:dict,               # all options with their values, `batch_size` among them

@@ -100,6 +100,6 @@ def test_own_folder_and_own_generator(ddnb, tmp_path):
     assert code == 0 and 'pets' in out, err
     one_line(ddnb('distill', 'mgd3', '--data', root, '--ipc', 1), 'no generator belongs to pets')
     one_line(ddnb('distill', 'mgd3', '--data', root, '--generator', 'digits', '--ipc', 1), "cannot make 'cat'")
-    one_line(ddnb('distill', 'mgd3', '--generator', tmp_path, '--ipc', 1), 'lacks vae/config.json')
+    one_line(ddnb('distill', 'mgd3', '--generator', tmp_path, '--ipc', 1), 'is no generator')
     one_line(ddnb('distill', 'mgd3', '--data', root, '--generator', gen, '--size', 48, '--ipc', 1, '--out', 'z', *QUICK), 'works at 32 px')
     assert not (tmp_path/'z').exists()

@@ -66,7 +66,7 @@ def test_one_clear_line(ddnb, tmp_path, digits):
     soft = ('--protocol', 'soft')
     for argv,said in {('--data', 'other'): "the set's 10 classes are not the 3 of other", soft: 'needs a teacher', (*soft, '--teacher', 'nowhere.pth'): 'no teacher file nowhere.pth',
                       (*soft, '--teacher', 'three.safetensors'): "with 3 outputs does not know '0'", ('--protocol', 'fkd'): 'this set has none',
-                      (*soft, '--teacher', 'convnet33'): 'did you mean convnet3', ('--repeats', 0): 'repeats must be at least 1', ('--protocol', 'sof'): 'did you mean soft'}.items():
+                      (*soft, '--teacher', 'convnet33'): 'did you mean convnet3', ('--repeats', 0): 'repeats must be a whole number of at least 1', ('--protocol', 'sof'): 'did you mean soft'}.items():
         code, out, err = ddnb('evaluate', 'x', *argv, '--epochs', 2)
         assert code == 2 and said in err and err.count('\n') == 1, (argv, err)
 

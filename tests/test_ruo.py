@@ -147,5 +147,7 @@ def test_a_set_is_its_file(digits, tmp_path):
     assert s.codes == kept.codes == (tmp_path/'x/codes.ruo').read_bytes() and torch.equal(s.images, kept.images) and torch.equal(decode_codes(s.codes)['images'], DistilledSet.load(tmp_path/'x').images)
     assert kept.info['bits_per_class'] == s.bits_per_class == 8*len(s.codes)/10 and not (tmp_path/'x/images.safetensors').exists()
     assert abs(s.bits_per_class - sum(s.info['rate'].values())) <= .01*s.bits_per_class + 64*8
-    (tmp_path/'x/codes.ruo').write_bytes(resign(b'RUO9'+s.codes[4:]))
-    with pytest.raises(DdnbError, match='version 9'): DistilledSet.load(tmp_path/'x')
+    newer = resign(b'RUO9'+s.codes[4:])
+    with pytest.raises(DdnbError, match='version 9'): decode_codes(newer)
+    (tmp_path/'x/codes.ruo').write_bytes(newer)
+    with pytest.raises(DdnbError, match='codes.ruo is damaged'): DistilledSet.load(tmp_path/'x')
