@@ -80,10 +80,8 @@ def check_ipc(
     RANGES['ipc']('ipc', ipc)
     if not real: return
     n = data.train.labels.bincount(minlength=len(data.classes))
-    few = int(n.argmin())
-    if n[few] < ipc:
-        name = data.classes[few].name
-        raise DdnbError(f"ipc {ipc} is more than the {int(n[few])} training images of class {name!r} of {data.name}")
+    few, name = int(n.min()), data.classes[int(n.argmin())].name
+    if few < ipc: raise DdnbError(f"ipc {ipc} is more than the {few} training images of class {name!r} of {data.name}")
 
 # %% ../nbs/02_sets/06_contract.ipynb #a3bb2609
 def job(
