@@ -17,8 +17,9 @@ from safetensors.torch import load as st_read, save as st_bytes
 from .errors import DataWarning, DdnbError
 
 # %% auto #0
-__all__ = ['SEAL', 'BEAT', 'STALE', 'writing', 'flush_folder', 'write_atomic', 'open_regular', 'read_regular', 'read_checkpoint',
-           'check_seal', 'write_state', 'read_state', 'read_head', 'safe_name', 'open_output', 'cache_folder', 'Lock']
+__all__ = ['SEAL', 'BEAT', 'STALE', 'writing', 'flush_folder', 'make_folder', 'write_atomic', 'open_regular', 'read_regular',
+           'read_checkpoint', 'check_seal', 'write_state', 'read_state', 'read_head', 'safe_name', 'open_output',
+           'cache_folder', 'Lock']
 
 # %% ../nbs/00_foundations/01_files.ipynb #ca4323ea
 @contextmanager
@@ -40,6 +41,16 @@ def flush_folder(
         try: os.fsync(fd)
         finally: os.close(fd)
     except OSError: pass
+
+# %% ../nbs/00_foundations/01_files.ipynb #f01de201
+def make_folder(
+    path:str|Path,      # a folder, its parents too
+):
+    "Make a folder, also while another process removes it"
+    while True:
+        try: return Path(path).mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if os.path.lexists(path) and not os.path.isdir(path): raise
 
 # %% ../nbs/00_foundations/01_files.ipynb #4907e166
 def _regular(mode): return stat.S_ISREG(mode)
@@ -303,7 +314,7 @@ class Lock:
 @patch
 def _try(self:Lock):
     with writing(self.path):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         _replaceable(self.path)
         try: fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
         except FileNotFoundError: return False          # the folder went just now
@@ -315,7 +326,7 @@ def _try(self:Lock):
             os.write(fd, _me().encode())
             self.fd = fd
             return True
-        except BlockingIOError:
+        except (BlockingIOError, FileNotFoundError):
             os.close(fd)
             return False
         except OSError: os.close(fd)

@@ -14,7 +14,8 @@ import torch
 from ..core import ClassInfo, rng
 from ..data.folders import list_files
 from ..errors import DdnbError
-from ..files import Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic, write_state
+from ..files import make_folder, Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic
+from ..files import write_state
 from ..files import writing
 from .content import content, intact, read_pictures, read_tensor, within
 from .distilled import DistilledSet, png_bytes, to_pil
@@ -88,13 +89,15 @@ class SetWriter:
         self.out, self.info, self.classes = open_output(out, folder=True), info, classes
         self.folders = class_folders(classes)
         self.parts, self.t0, self.done, self.codes = self.out/'.parts', time.time(), {}, None
-        self.job, self.sealed, self.mending = job_key(info), True, False
+        self.job, self.sealed, self.mending, self.whole = job_key(info), True, False, False
         if self.out.exists() and (list_files(self.out) or os.path.lexists(self.out/'dataset.json')): self._resume()
 
     def _begin(self):
-        with writing(self.parts): self.parts.mkdir(parents=True, exist_ok=True)
+        with writing(self.parts): make_folder(self.parts)
         inside(self.out, self.parts)
-        if not (self.out/'dataset.json').exists(): self._manifest(self._head())
+        if (self.out/'dataset.json').exists(): return
+        with self._lock('begin'):
+            if not (self.out/'dataset.json').exists(): self._manifest(self._head())
 
     def _head(self): return dict(schema=SCHEMA, complete=False, sealed=self.sealed, **self.info)
     def _manifest(self, m): write_atomic(self.out/'dataset.json', as_json(m | dict(sha256=self_sha(m))))
@@ -105,6 +108,7 @@ class SetWriter:
 @patch
 def put_codes(self:SetWriter, codes:bytes):
     "Put the bitstream on disk, before the classes, which are pictures of it"
+    if self.whole: return
     self._begin()
     entry = write_atomic(self.out/'codes.ruo', codes)
     write_state(self.parts/'codes.json', {'codes.ruo': entry}, about=self._about('codes'))
@@ -120,8 +124,11 @@ def _resume(self:SetWriter):
         raise DdnbError(f"{self.out} holds another set: {d}; choose another folder or remove it")
     self.mending = bool(m['complete'])
     self.sealed = self.mending or bool(m.get('sealed'))
-    if self.mending: self._split(m)
     self._take_codes(m)
+    if self.mending and all(intact(self.out, k, e) for k,e in m['files'].items()):
+        self.whole, self.done = True, {c: _of_class(m, c) for c in range(len(self.classes))}
+        return
+    if self.mending: self._split(m)
     found = {c: self._found(c) for c in range(len(self.classes))}
     self.done = {c: part for c,part in found.items() if part is not None}
 
@@ -156,11 +163,8 @@ def _found(self:SetWriter, label):
 @patch
 def _closed(self:SetWriter):
     "Has another process finished this very set meanwhile?"
-    return (
-        not self.mending
-        and (self.out / 'dataset.json').exists()
-        and bool(read_manifest(self.out, unfinished=True)['complete'])
-    )
+    if self.mending or not (self.out/'dataset.json').exists(): return False
+    return bool(read_manifest(self.out, unfinished=True)['complete'])
 
 # %% ../../nbs/02_sets/04_folder.ipynb #d4c163f4
 @patch
@@ -172,9 +176,7 @@ def _split(self:SetWriter, m):
     tensors = {k: st_read(content(self.out, n, files[n]))[k] for k,n in names.items()}
     labels = torch.tensor([e['label'] for e in files.values() if 'label' in e])
     for c in labels.unique().tolist():
-        self._part(
-            c, {k: e for k, e in files.items() if e.get('label') == c}, {k: t[labels == c] for k, t in tensors.items()}
-        )
+        self._part(c, _of_class(m, c), {k: t[labels == c] for k,t in tensors.items()})
 
 # %% ../../nbs/02_sets/04_folder.ipynb #72b45991
 _TENSORS = dict(latents='latents.safetensors', soft_labels='labels.safetensors', images='images.safetensors')
@@ -200,7 +202,8 @@ def put(self:SetWriter,
     "Put one whole class on disk; where another process of the same job did so meanwhile, its files are these"
     self._begin()
     with self._lock(f'class {label}'):
-        found = self._of_manifest(label) if self._closed() else self._found(label)
+        found = self._found(label)          # in this order: the parts go when the manifest is there
+        if found is None and self._closed(): found = self._of_manifest(label)
         if found is None:
             files = self._pictures(label, images)
             floats = images if images.is_floating_point() and self.codes is None else None
@@ -210,8 +213,8 @@ def put(self:SetWriter,
 
 # %% ../../nbs/02_sets/04_folder.ipynb #f256ef84
 @patch
-def _of_manifest(self:SetWriter, label):
-    return {k: e for k,e in read_manifest(self.out)['files'].items() if e.get('label') == label}
+def _of_manifest(self:SetWriter, label): return _of_class(read_manifest(self.out), label)
+def _of_class(m, label): return {k: e for k,e in m['files'].items() if e.get('label') == label}
 
 # %% ../../nbs/02_sets/04_folder.ipynb #99f6c215
 @patch
@@ -250,6 +253,9 @@ def close(self:SetWriter)->DistilledSet:
     "Join the classes, write the manifest, and return the set as read back from disk"
     if missing := [c.name for i,c in enumerate(self.classes) if i not in self.done]:
         raise DdnbError(f"{self.out} lacks the classes {', '.join(missing[:5])}")
+    if self.whole:                          # nothing to mend
+        if self.parts.exists(): shutil.rmtree(self.parts, ignore_errors=True)
+        return DistilledSet.load(self.out)
     self._begin()
     with self._lock('closing'):
         if not self._closed(): self._finish()
@@ -266,10 +272,8 @@ def _finish(self:SetWriter):
     files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', text.encode())
     m = dict(schema=SCHEMA, complete=True, **self.info)
     m |= dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
-    m.update(
-        seconds=round(time.time() - self.t0 + m.get('seconds', 0), 1),
-        created=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
-    )
+    m['seconds'] = round(time.time()-self.t0 + m.get('seconds', 0), 1)
+    m['created'] = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
     if self.codes: files['codes.ruo'] = write_atomic(self.out/'codes.ruo', self.codes)
     m['bits_per_class'] = 8*_payload(files)/len(self.classes)
     sheet = _read(self.out, m | dict(files=pngs)).contact_sheet()
@@ -332,9 +336,8 @@ def save(self:DistilledSet,
     w = SetWriter(out, {k: v for k,v in self.info.items() if k not in _MADE}, self.classes)
     if self.codes: w.put_codes(self.codes)
     for c in sorted(set(range(len(self.classes))) - set(w.done)):
-        w.put(
-            c, *(t[self.labels == c] if t is not None else None for t in (self.images, self.latents, self.soft_labels))
-        )
+        rows = (t if t is None else t[self.labels == c] for t in (self.images, self.latents, self.soft_labels))
+        w.put(c, *rows)
     return w.close()
 
 # %% ../../nbs/02_sets/04_folder.ipynb #e524ab65
