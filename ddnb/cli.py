@@ -158,7 +158,7 @@ def _chosen(o):
     from ddnb.mgd3.search import choose_guidance
     rest = {k: v for k,v in vars(o).items() if k not in ('data', 'root', 'epochs', 'quiet') and v is not None}
     data = _load(choose_guidance, rest, SimpleNamespace(data=o.data, root=o.root, size=None, skip_bad=False))
-    c = choose_guidance(data, judge=dict(epochs=o.epochs), progress=not o.quiet, **rest)
+    c = choose_guidance(data, evaluation=dict(epochs=o.epochs), progress=not o.quiet, **rest)
     print(c)
     print('ddnb distill mgd3 ... --mode-guidance {mode_guidance:g} --stop-t {stop_t}'.format(**c.best))
 

@@ -7,7 +7,7 @@ from emulated import emulated, HERE, Mixed
 from test_contract import SMALL, method
 from ddnb.baselines.random import distill as random_images
 from ddnb.classifiers.features import class_features
-from ddnb.classifiers.learner import judge
+from ddnb.classifiers.learner import student
 from ddnb.classifiers.selectors import open_selector, probabilities
 from ddnb.classifiers.teachers import bind, train_teacher
 from ddnb.contract import get_method
@@ -59,7 +59,7 @@ def test_training_stays_where_it_was_put(data, device):
     "fastai's own default device, a GPU where there is one, has no say"
     s = random_images(data, ipc=1)
     for asked in ('cpu', device):
-        learn = judge(s.images, s.labels, data, get_recipe('hard', 'digits', 1, 10, 32), device=asked)
+        learn = student(s.images, s.labels, data, get_recipe('hard', 'digits', 1, 10, 32), device=asked)
         with learn.no_logging(): learn.fit(1)
         assert {p.device.type for p in learn.model.parameters()} == {asked} == {learn.dls.train.x.device.type}
 

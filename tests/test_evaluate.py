@@ -40,7 +40,7 @@ def test_a_teacher_whose_folders_were_shuffled_is_refused(tmp_path, digits):
 def test_a_set_whose_folders_were_shuffled_is_refused(tmp_path, ddnb):
     tree(tmp_path/'real', load_data('digits', size=16), train=10, test=10)
     for i,name in enumerate(NAMES): shutil.copytree(tmp_path/'real/train'/name, tmp_path/'set'/NAMES[(i+1) % 10])
-    with pytest.raises(DdnbError, match='a judge of this set has its classes in another order: .*% are right, .*% after renaming'):
+    with pytest.raises(DdnbError, match='a student of this set has its classes in another order: .*% are right, .*% after renaming'):
         evaluate(import_set(tmp_path/'set', tmp_path/'real'), load_data(tmp_path/'real'), 'dc', repeats=1, progress=False, epochs=60, evals=1, net=(('width', 32),), device='cpu')
 
 def test_renamed_folders_are_no_harm(tmp_path, digits):

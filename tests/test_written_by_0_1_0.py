@@ -28,6 +28,6 @@ def test_an_unfinished_run_continues(tmp_path):
 def test_a_cached_teacher(tmp_path, monkeypatch):
     shutil.copytree(OLD/'cache', tmp_path/'cache')
     monkeypatch.setenv('DDNB_CACHE', str(tmp_path/'cache'))
-    monkeypatch.setattr('ddnb.classifiers.teachers.judge', lambda *a, **k: pytest.fail('the teacher was trained again'))
+    monkeypatch.setattr('ddnb.classifiers.teachers.student', lambda *a, **k: pytest.fail('the teacher was trained again'))
     t = train_teacher(load_data('digits'), 'convnet3', epochs=2)
     assert round(t.info['accuracy'], 1) == 85.0

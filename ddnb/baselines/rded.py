@@ -112,9 +112,9 @@ def distill(
     given = dict(teacher=teacher, factor=factor, crops=crops, subset=subset, crop_min=crop_min)
     o = pick_options(DEFAULTS, data.name, None, **given)
     _check(o, ipc, data)
-    judge = open_selector(o['teacher'], data, device)
-    own, o['teacher'] = columns(judge, data), name_selector(o['teacher'], judge)
+    selector = open_selector(o['teacher'], data, device)
+    own, o['teacher'] = columns(selector, data), name_selector(o['teacher'], selector)
     w = collector(out, job('rded', data, ipc, seed, o), data.classes)
     missing = [c for c in range(len(data.classes)) if c not in w.done]
-    for c in progress_bar(missing, 'rded', progress): w.put(c, _of_class(data, c, int(own[c]), judge, o, ipc, seed))
+    for c in progress_bar(missing, 'rded', progress): w.put(c, _of_class(data, c, int(own[c]), selector, o, ipc, seed))
     return w.close()

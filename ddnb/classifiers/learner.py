@@ -24,7 +24,7 @@ from ..nets import make_net
 # %% auto #0
 __all__ = ['TensorLoader', 'to_float', 'normalise', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay',
            'predictions', 'accuracy', 'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average',
-           'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'Judge', 'judge', 'train_judge']
+           'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'Student', 'student', 'train_student']
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #cea01444
 class TensorLoader:
@@ -168,7 +168,7 @@ def test_epochs(
     r:Recipe,
     epochs:int,             # how many there are
 )->list[int]:               # numbered from 1
-    "After which epochs a judge is tested; the last is always among them"
+    "After which epochs a student is tested; the last is always among them"
     every = max(1, epochs//r.evals)
     return [e for e in range(1, epochs+1) if e == epochs or e % every == 0 and e >= r.test_from*epochs]
 test_epochs.__test__ = False
@@ -278,7 +278,7 @@ def recipe_net(
     )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
-class Judge(Learner):
+class Student(Learner):
     "A `Learner` that calls, at every event, the callbacks that listen to it"
     def _set_device(self, batch): return batch      # made where the network is
     def _call_one(self, event_name):
@@ -311,7 +311,7 @@ def _callbacks(data, r, g, teacher, stored):
     return cbs + ([] if r.precision == 'float32' else [Autocast(getattr(torch, r.precision))])
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #3956a915
-def judge(
+def student(
     images:Tensor,              # (N, 3, H, W) uint8, or float in [0, 1]
     labels:Tensor,              # (N,) labels; (N, classes) or (N, epochs, classes) logits where the recipe's are stored
     data:ImageData,             # test images and statistics
@@ -329,7 +329,7 @@ def judge(
     loader = TensorLoader(images, y, r.batch_size, g)
     dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
     loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
-    return Judge(
+    return Student(
         dls,
         recipe_net(data, r, arch, seed).to(device),
         loss,
@@ -341,17 +341,17 @@ def judge(
     )
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #787bdf7b
-def train_judge(
+def train_student(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,     # see the learner above
     arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
     look=None,                  # called with the last network's predictions of the whole test set
-    **kw,                       # `teacher`, `order_seed`: see `judge`
+    **kw,                       # `teacher`, `order_seed`: see `student`
 )->dict:                        # last, best (percent, whole test set), best_epoch, history, seconds, seed
     "One training run: accuracy of the last epoch's and of the best network on the whole test set"
     t0 = time.time()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'dropout').initial_seed())
-        learn = judge(images, labels, data, r, arch, seed, device, **kw)
+        learn = student(images, labels, data, r, arch, seed, device, **kw)
         with learn.no_logging(): learn.fit(r.epochs)
     test = learn.test_during
     net = test.net()

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from ..contract import checked
 from .checkpoints import fit_weights, num_outputs, read_weights, state_dicts
-from .learner import accuracy, judge, normalise, to_float
+from .learner import accuracy, student, normalise, to_float
 from .recipe import Recipe, constants
 from ..core import ClassInfo, get_device
 from ..data.images import IMAGENET_STATS, ImageData, Split, carve_val, describe
@@ -191,7 +191,7 @@ def train_teacher(
     if cache and file.exists(): return load_weights(file, device=device)
     seen, part = held_out(data)
     images = seen.train.batch(torch.arange(len(seen.train)))
-    learn = judge(images, seen.train.labels, replace(seen, test=part), r, seed=seed, device=device)
+    learn = student(images, seen.train.labels, replace(seen, test=part), r, seed=seed, device=device)
     with torch.random.fork_rng(devices=[]), learn.no_logging():
         torch.manual_seed(seed)
         learn.fit(r.epochs)

@@ -18,7 +18,7 @@ from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..baselines import random as random_images
 from ..classifiers.recipe import Recipe
-from .scores import Scores, at_size, data_of, evaluate, join_scores, judge_inputs, set_recipe, spread
+from .scores import Scores, at_size, data_of, evaluate, join_scores, training_inputs, set_recipe, spread
 
 # %% auto #0
 __all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell', 'latex_text',
@@ -272,7 +272,7 @@ def compare(
     _check_alike(sets, ipc)
     r = set_recipe(first, data, protocol, arch, **changes)
     seen = at_size(data, r)
-    for _,s in _each(sets): judge_inputs(s, seen, r)        # refuse what does not fit before anything is trained
+    for _,s in _each(sets): training_inputs(s, seen, r)        # refuse what does not fit before anything is trained
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
     how = dict(device=device, progress=progress, teacher=teacher, **changes)
     run = lambda s, **kw: evaluate(s, data, protocol, arch, **how, **kw)

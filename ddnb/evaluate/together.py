@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from ..core import get_device, rng
 from ..data.images import ImageData
-from ..classifiers.learner import Average, Judge, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment
+from ..classifiers.learner import Average, Student, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment
 from ..classifiers.learner import make_optimizer, predictions, recipe_net
 from ..classifiers.recipe import Recipe
 
 # %% auto #0
-__all__ = ['stackable', 'Stacked', 'Side', 'AugmentEach', 'sum_of_losses', 'TestEach', 'judges', 'train_together']
+__all__ = ['stackable', 'Stacked', 'Side', 'AugmentEach', 'sum_of_losses', 'TestEach', 'students', 'train_together']
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #bc151e7d
 def stackable(
@@ -117,11 +117,11 @@ class TestEach(TestDuring):
             if h[-1][1] > self.best[k][0]: self.best[k] = h[-1][1], net
 
 # %% ../../nbs/10_evaluate/02_together.ipynb #09b43509
-def judges(
+def students(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
     arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, teacher=None, order_seed:int|None=None,
-)->Judge:                       # its model is `Stacked`
-    "One learner for several seeds; arguments as in `judge`"
+)->Student:                       # its model is `Stacked`
+    "One learner for several seeds; arguments as in `student`"
     device, gens = get_device(device), [rng(k if order_seed is None else order_seed, 'train') for k in seeds]
     stored = labels if labels.dim() == 3 else None
     x, y = images.to(device), (torch.arange(len(images)) if stored is not None else labels).to(device)
@@ -136,7 +136,7 @@ def judges(
     ] + ([Average(r.ema)] if r.ema else [])
     model = Stacked([recipe_net(data, r, arch, k) for k in seeds])
     model.base[0].to(device)
-    return Judge(
+    return Student(
         dls,
         model.to(device),
         lambda *a: sum_of_losses(*a, temperature=r.temperature),
@@ -151,10 +151,10 @@ def judges(
 def train_together(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
     arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, **kw,
-)->list[dict]:                  # as `train_judge` for each seed
+)->list[dict]:                  # as `train_student` for each seed
     "Several training runs as one computation"
     t0 = time.time()
-    learn = judges(images, labels, data, r, arch, seeds, device, **kw)
+    learn = students(images, labels, data, r, arch, seeds, device, **kw)
     with learn.no_logging(): learn.fit(r.epochs)
     test, runs = learn.test_each, []
     for k,seed in enumerate(seeds):

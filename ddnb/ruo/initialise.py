@@ -143,7 +143,7 @@ def best_tries(
     c:Codec, images:Tensor,     # tries of one slice stand `slices` apart
     beta:float, slices:int, keep:int,
 )->list[int]:                   # the best `keep` of every slice
-    "Which tries to go on with, judged with hard rounding"
+    "Which tries to go on with, chosen by hard rounding"
     loss, symbols = torch.zeros(len(c), device=images.device), to_symbols(c.latents)
     for p in pieces(c): loss[p[0]] += fit_loss(piece(c, *p), [s[p] for s in symbols], images[p], beta, c.counts[p[0]])
     order = loss.view(-1, slices).argsort(0)[:keep]
