@@ -93,7 +93,7 @@ def choose_guidance(
     stops:tuple[float,...]=(0., .25, .5, .75),  # stopping steps to try, as shares of `num_steps`
     val:float|int=0.2,                  # what to hold out of the training images, as in `held_out`
     repeats:int=3,                      # trainings on every set
-    evaluation:dict|None=None,               # options of `evaluate`: protocol, arch, epochs...
+    evaluation:dict|None=None,          # options of `evaluate`: protocol, arch, epochs...
     progress:bool=True,
     device:str|torch.device|None=None,  # None: the best there is
     **options,                          # of `distill`, the same for all: num_steps, cfg_scale, modes...
@@ -107,7 +107,8 @@ def choose_guidance(
     fixed = {k: v for k,v in options.items() if k != 'stop_t'}
     with TemporaryDirectory() as modes:
         make = dict(ipc=ipc, seed=seed, mode_folder=modes) | fixed
-        trials = _Trials(inner, gen, make, dict(repeats=repeats, seed=seed, device=device) | (evaluation or {}), progress)
+        options = dict(repeats=repeats, seed=seed, device=device) | (evaluation or {})
+        trials = _Trials(inner, gen, make, options, progress)
         for scale in scales: trials(scale, row['stop_t'])
         best, _ = _best(trials.tried)
         if best > 0:
