@@ -167,7 +167,8 @@ def _defaults(method, data, ipc, options):
     if method == 'ruo':
         from ddnb.ruo.stages import ruo_options
         return ruo_options(data, ipc, {k: v for k,v in options.items() if k in ('loss', 'iterations', 'experts')})
-    module = import_module(METHODS[method].where.partition(':')[0])
+    where = METHODS['glad' if method == 'slfd' else method].where     # SLFD's loop is GLaD's
+    module = import_module(where.partition(':')[0])
     rows = getattr(module, 'BY_IPC', {}).get(data.name) or module.DEFAULTS.get(data.name, {})
     if rows and all(isinstance(k, int) for k in rows):
         from ddnb.matching.pixels import at_most
@@ -199,7 +200,8 @@ def loop_cost(
         if 'experts' in o and not given.get('expert_folder'):
             seen, before = _experts(data, o, folder, given.get('device'))
             given['expert_folder'] = folder
-        def taken(k): return timed(lambda: fn(seen, **given | dict(iterations=k, progress=False)), torch.device('cpu'), 0.)
+        def run(k): return fn(seen, **given | dict(iterations=k, progress=False))
+        def taken(k): return timed(lambda: run(k), torch.device('cpu'), 0.)
         one, two = taken(1), taken(2)
     n, each, gen = ipc*len(data.classes), max(two-one, 0.), options.get('generator')
     side, device = getattr(gen, 'size', data.size), str(getattr(gen, 'device', options.get('device') or 'cpu'))
