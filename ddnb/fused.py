@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from .nets import ConvNet, ResNet
 
 # %% auto #0
-__all__ = ['FLOATS_AT_ONCE', 'BLOCK', 'images_at_once', 'weights_alone', 'fuse']
+__all__ = ['FLOATS_AT_ONCE', 'BLOCK', 'images_at_once', 'weights_alone', 'channels_last_first', 'fuse']
 
 # %% ../nbs/00_foundations/06_fused.ipynb #c78e7b85
 FLOATS_AT_ONCE = dict(cpu=2**21)    # by device type: activations of the first layer at a time; others: no limit
@@ -213,14 +213,21 @@ class _FusedNormPool(nn.Module):
         return F.avg_pool2d(F.group_norm(z, len(self.weight), self.weight, self.bias, self.eps).relu_(), 2)
 
 # %% ../nbs/00_foundations/06_fused.ipynb #fa57c002
-def _channels_last_first(conv, inputs): return tuple(_channels_last(x) for x in inputs)
+def channels_last_first(
+    module:nn.Module, inputs:tuple,     # a module with convolutions, and what goes into it
+)->tuple:
+    "A hook before `forward`: the channels innermost, and convolutions leave them there"
+    return tuple(_channels_last(x) for x in inputs)
+
 def _fuse_resnet(net):
     "Norms before a pooling of 2 x 2 or 4 x 4 do half of it; without such a pooling nothing is changed"
-    found = {b: [m for m in b.pool.modules() if isinstance(m, nn.AvgPool2d)] for b in (net, *sum(map(list, net.stages), []))}
+    blocks = net, *(b for stage in net.stages for b in stage)
+    found = {b: [m for m in b.pool.modules() if isinstance(m, nn.AvgPool2d)] for b in blocks}
     for block,pools in found.items():
         if not pools or pools[0].kernel_size not in (2, 4): continue
-        block.bn1, block.pool = _FusedNormPool(block.bn1), nn.Identity() if pools[0].kernel_size == 2 else nn.AvgPool2d(2)
-    if any(found.values()): net.conv1.register_forward_pre_hook(_channels_last_first)
+        rest = nn.Identity() if pools[0].kernel_size == 2 else nn.AvgPool2d(2)
+        block.bn1, block.pool = _FusedNormPool(block.bn1), rest
+    if any(found.values()): net.conv1.register_forward_pre_hook(channels_last_first)
     return net
 
 # %% ../nbs/00_foundations/06_fused.ipynb #2d8497b7

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..augment import cutmix, jitter_map, lighting_shift, random_flip, random_resized_crop, recolour, shuffle_patches
 from ..core import get_device, rng
 from ..errors import DdnbError
-from ..fused import FLOATS_AT_ONCE, fuse
+from ..fused import FLOATS_AT_ONCE, channels_last_first, fuse
 from ..data.images import ImageData, Split
 from ..matching.dsa import dsa
 from .recipe import Recipe, lr_factor
@@ -24,8 +24,8 @@ from ..nets import make_net
 
 # %% auto #0
 __all__ = ['TensorLoader', 'to_float', 'normalise', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay',
-           'predictions', 'accuracy', 'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average',
-           'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student',
+           'tested_at_once', 'predictions', 'accuracy', 'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule',
+           'Average', 'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student',
            'train_student']
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #cea01444
@@ -137,6 +137,14 @@ class Replay(Callback):
     def before_batch(self):
         self.learn.yb = (self.stored[self.learn.yb[0].to(self.stored.device), self.epoch].to(self.learn.xb[0]),)
 
+# %% ../../nbs/04_classifiers/02_learner.ipynb #fa57c023
+def tested_at_once(
+    size:int,               # pixels of a side
+    device:str|torch.device='cpu',
+)->int:
+    "How many test images go through a network together; a CPU is quickest with what stays in its cache"
+    return max(4, 50*32**2//size**2) if torch.device(device).type == 'cpu' else 100
+
 # %% ../../nbs/04_classifiers/02_learner.ipynb #bfdc5c05
 @torch.no_grad()
 def predictions(
@@ -144,12 +152,13 @@ def predictions(
     part:Split,             # images
     stats:tuple,            # mean and standard deviation
     idx:Tensor|None=None,   # which images; None: all
-    chunk:int=100,          # images at a time; a hundred small ones stay in a CPU's cache
+    chunk:int|None=None,    # images at a time; None: as `tested_at_once` says
 )->Tensor:                  # (n,) labels
     "The classes that a network sees"
     net.eval()
     device = next(net.parameters()).device
     idx = torch.arange(len(part)) if idx is None else idx
+    chunk = chunk or tested_at_once(part.size, device)
     return torch.cat(
         [net(normalise(to_float(part.batch(i).to(device)), stats)).argmax(1).cpu() for i in idx.split(chunk)]
     )
@@ -160,7 +169,7 @@ def accuracy(
     part:Split,             # test images
     stats:tuple,            # mean and standard deviation
     idx:Tensor|None=None,   # which images; None: all
-    chunk:int=100,          # images at a time
+    chunk:int|None=None,    # images at a time
 )->float:                   # percent
     "Top-1 accuracy in percent"
     labels = part.labels if idx is None else part.labels[idx]
@@ -295,7 +304,10 @@ def quick_net(
 )->nn.Module:               # on the device
     "The recipe's network in the form in which it trains fastest there"
     net, device = recipe_net(data, r, arch, seed), torch.device(device)
-    return (fuse(net) if device.type in FLOATS_AT_ONCE and r.precision == 'float32' else net).to(device)
+    if device.type in FLOATS_AT_ONCE and r.precision == 'float32':
+        fuse(net)
+        if any(isinstance(m, nn.BatchNorm2d) for m in net.modules()): net.register_forward_pre_hook(channels_last_first)
+    return net.to(device)
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Student(Learner):
