@@ -27,7 +27,7 @@ def defined_in(
     except (ImportError, AttributeError): return None
     return getattr(inspect.unwrap(found), '__module__', None) if callable(found) else module
 
-# %% ../nbs/00_foundations/09_book.ipynb #dea60db1
+# %% ../nbs/00_foundations/09_book.ipynb #438dc1af
 class Links:
     "Which page a name in backticks leads to, on one page"
     def __init__(self,
@@ -38,7 +38,8 @@ class Links:
         own = re.search(r'^#\|\s*default_exp (\S+)', code, re.M)
         self.own = f'ddnb.{own[1]}' if own else None
         imports = re.findall(r'^from (ddnb[\w.]*) import (.+)$', code, re.M)
-        names = [(m, n.split()[0]) for m,line in imports for n in line.split('#')[0].strip('()').split(',') if n.strip()]
+        parts = [(m, n) for m,line in imports for n in line.split('#')[0].strip('()').split(',')]
+        names = [(m, n.split()[0]) for m,n in parts if n.strip()]
         self.imported = {n: defined_in(m, n) for m,n in names}
 
     def page(self, name:str)->str|None:
@@ -95,7 +96,7 @@ def source_line(
     except (OSError, TypeError): return None
     return f"{found.__module__.replace('.', '/')}.py#L{max(line, 1)}"
 
-# %% ../nbs/00_foundations/09_book.ipynb #d19c532b
+# %% ../nbs/00_foundations/09_book.ipynb #87d6e9e0
 class OwnLinks:
     "nbdev's last processor: links of names, and no signature above a function that is shown whole"
     def __init__(self, nb):     # nbdev makes its processors before any of them has changed a cell
@@ -116,7 +117,9 @@ class OwnLinks:
     def change(self, cell, how):
         for out in cell.get('outputs', []):
             text = out.get('data', {}).get('text/markdown')
-            if text: out['data']['text/markdown'] = how(text if isinstance(text, str) else ''.join(text)).splitlines(True)
+            if not text: continue
+            whole = text if isinstance(text, str) else ''.join(text)
+            out['data']['text/markdown'] = how(whole).splitlines(True)
 
     def mend(self, cell, text):
         "One entry of a documented name"
