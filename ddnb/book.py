@@ -10,12 +10,11 @@ import inspect
 import re
 from importlib import import_module
 
-# %% ../nbs/00_foundations/09_book.ipynb #7c71b98b
+# %% ../nbs/00_foundations/09_book.ipynb #8799374d
 def index()->dict[str, dict[str, str]]: # module -> name in it -> page with its anchor
     "Every documented name of the library, from nbdev's index"
-    from ddnb._modidx import d
-    syms = {m: {k.removeprefix(f'{m}.'): page for k,(page,_) in names.items()} for m,names in d['syms'].items()}
-    return syms
+    modules = import_module('ddnb._modidx').d['syms']
+    return {m: {k.removeprefix(f'{m}.'): page for k,(page,_) in names.items()} for m,names in modules.items()}
 
 # %% ../nbs/00_foundations/09_book.ipynb #0ad60f75
 def defined_in(
