@@ -26,6 +26,7 @@ from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample
 from ..generators.sets import gather, open_inputs
 from ..sets.folder import collector
+from ..sets.manifest import run_shape
 from ..generators.diffusion.train import random_batches, drop_labels
 
 # %% auto #0
@@ -61,7 +62,7 @@ def _posteriors(gen, data, classes):
     "Scaled posterior means and deviations of the training images of some classes, and their labels"
     at, rows = torch.cat([data.train.of_class(c) for c in classes]), []
     with torch.no_grad():
-        for idx,n in fixed_batches(len(at), 64):
+        for idx,n in gen.pieces(len(at), None):
             q = gen.vae.encode(data.train.batch(at[idx]).to(gen.device, gen.vae_dtype)/127.5-1).latent_dist
             rows.append(torch.stack([q.mean, q.std])[:,:n].float().cpu()*gen.scale)
     mean, std = torch.cat(rows, 1)
@@ -178,7 +179,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class
     seed:int=0,
-    batch_size:int=64,                  # fixed shape of the sampling
+    batch_size:int|None=None,           # fixed shape of the sampling; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     epochs:int|None=None,               # of fine-tuning
@@ -208,6 +209,7 @@ def _distill(data, gen, ipc, seed, out, progress, o):
     check_ipc(ipc, data)
     _check(gen, data, [], 1)
     process(gen, o['num_steps'], o['sampler'])
+    o['batch_size'] = run_shape(o.get('batch_size'), ipc*len(groups(len(data.classes), o['group'])[0]), out)
     gen_labels = gen.labels_of(data)
     w = collector(out, job('minimax', data, ipc, seed, o, gen.describe()), data.classes)
     for part in groups(len(data.classes), o['group']):

@@ -23,7 +23,7 @@ __all__ = ['probabilities', 'open_selector', 'name_selector']
 def probabilities(
     teacher:Teacher,            # the selector
     images:Tensor,              # (N, 3, H, W) uint8, or float in [0, 1]
-    batch_size:int=64,          # fixed shape of the work
+    batch_size:int|None=None,   # fixed shape of the work; None: from the number of images
     normalise:bool=True,        # as the selector was trained; False: raw images in [-1, 1], as released
 )->Tensor:                      # (N, outputs) float32, on the CPU
     "The selector's softmax over all its classes"
