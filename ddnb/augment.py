@@ -12,12 +12,26 @@ from torch import Generator, Tensor
 from .errors import DdnbError
 
 # %% auto #0
-__all__ = ['crop_boxes', 'crop_resize', 'random_resized_crop', 'random_flip', 'jitter_map', 'recolour', 'color_jitter',
-           'lighting_shift', 'lighting', 'cutmix', 'mixup', 'shuffle_patches']
+__all__ = ['to_float', 'normalise', 'crop_boxes', 'crop_resize', 'random_resized_crop', 'random_flip', 'jitter_map', 'recolour',
+           'color_jitter', 'lighting_shift', 'lighting', 'cutmix', 'mixup', 'shuffle_patches']
 
 # %% ../nbs/00_foundations/04_augment.ipynb #eda22cf6
 def _uniform(n, lo, hi, g): return torch.rand(n, generator=g)*(hi-lo)+lo
 def _like(v, x): return v.to(x.device, x.dtype).view(-1, 1, 1, 1)
+
+# %% ../nbs/00_foundations/04_augment.ipynb #fa57c012
+def to_float(x:Tensor)->Tensor:
+    "Images in [0, 1] scale"
+    return x if x.is_floating_point() else x.float().div_(255)
+
+# %% ../nbs/00_foundations/04_augment.ipynb #fa57c013
+def normalise(
+    x:Tensor,               # (N, 3, H, W) in [0, 1]
+    stats:tuple,            # mean and standard deviation of each channel
+)->Tensor:
+    "Subtract the mean, divide by the standard deviation"
+    m, s = (torch.tensor(t, device=x.device, dtype=x.dtype).view(-1, 1, 1) for t in stats)
+    return (x-m)/s
 
 # %% ../nbs/00_foundations/04_augment.ipynb #aa8a0ebf
 def crop_boxes(

@@ -13,20 +13,20 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from ..augment import cutmix, jitter_map, lighting_shift, random_flip, random_resized_crop, recolour, shuffle_patches
+from ..augment import cutmix, jitter_map, lighting_shift, normalise, random_flip, random_resized_crop, recolour
+from ..augment import shuffle_patches, to_float
 from ..core import get_device, rng
 from ..errors import DdnbError
-from ..fused import FLOATS_AT_ONCE, channels_last_first, fuse
+from ..fused import quick, tested_at_once
 from ..data.images import ImageData, Split
 from ..matching.dsa import dsa
 from .recipe import Recipe, lr_factor
 from ..nets import make_net
 
 # %% auto #0
-__all__ = ['TensorLoader', 'to_float', 'normalise', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay',
-           'tested_at_once', 'predictions', 'accuracy', 'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule',
-           'Average', 'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student',
-           'train_student']
+__all__ = ['TensorLoader', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay', 'predictions', 'accuracy',
+           'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average', 'Autocast', 'DoubleForward',
+           'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student', 'train_student']
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #cea01444
 class TensorLoader:
@@ -46,20 +46,6 @@ class TensorLoader:
     def __iter__(self):
         order = torch.randperm(len(self.x), generator=self.g).to(self.x.device)
         for idx in order.split(self.batch_size): yield self.x[idx], self.y[idx]
-
-# %% ../../nbs/04_classifiers/02_learner.ipynb #bd8e041a
-def to_float(x:Tensor)->Tensor:
-    "Images in [0, 1] scale"
-    return x if x.is_floating_point() else x.float().div_(255)
-
-# %% ../../nbs/04_classifiers/02_learner.ipynb #d48137d0
-def normalise(
-    x:Tensor,               # (N, 3, H, W) in [0, 1]
-    stats:tuple,            # mean and standard deviation of each channel
-)->Tensor:
-    "Subtract the mean, divide by the standard deviation"
-    m, s = (torch.tensor(t, device=x.device, dtype=x.dtype).view(-1, 1, 1) for t in stats)
-    return (x-m)/s
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #fa57c020
 def _colours(x, r, g, stats):
@@ -136,14 +122,6 @@ class Replay(Callback):
     def __init__(self, stored:Tensor): self.stored = stored
     def before_batch(self):
         self.learn.yb = (self.stored[self.learn.yb[0].to(self.stored.device), self.epoch].to(self.learn.xb[0]),)
-
-# %% ../../nbs/04_classifiers/02_learner.ipynb #fa57c023
-def tested_at_once(
-    size:int,               # pixels of a side
-    device:str|torch.device='cpu',
-)->int:
-    "How many test images go through a network together; a CPU is quickest with what stays in its cache"
-    return max(4, 50*32**2//size**2) if torch.device(device).type == 'cpu' else 100
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #bfdc5c05
 @torch.no_grad()
@@ -303,11 +281,8 @@ def quick_net(
     device:str|torch.device='cpu',
 )->nn.Module:               # on the device
     "The recipe's network in the form in which it trains fastest there"
-    net, device = recipe_net(data, r, arch, seed), torch.device(device)
-    if device.type in FLOATS_AT_ONCE and r.precision == 'float32':
-        fuse(net)
-        if any(isinstance(m, nn.BatchNorm2d) for m in net.modules()): net.register_forward_pre_hook(channels_last_first)
-    return net.to(device)
+    net = recipe_net(data, r, arch, seed).to(device)
+    return quick(net, device) if r.precision == 'float32' else net
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Student(Learner):
