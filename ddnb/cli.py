@@ -101,8 +101,9 @@ def _run(method, fn, opts, o):
     _say_made(s)
     if not o.evaluate: return
     from ddnb.evaluate.comparison import compare
+    from ddnb.evaluate.units import results_folder
     print(compare({method: s}, d, repeats=o.repeats, device=opts.get('device'), epochs=o.epochs,
-                  progress=not o.quiet))
+                  progress=not o.quiet, keep=results_folder()))
 
 # %% ../nbs/11_scale/00_cli.ipynb #cfc1abfd
 def _numbers(s):
@@ -170,15 +171,18 @@ def _evaluate(argv):
     add_option(p, 'seed', 'of the first training', 0)
     add_option(p, 'epochs', "of a training (default: the protocol's)", type=int)
     add_option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
+    add_option(p, 'resize', "how test photos become square: adm, squash or torchvision (default: the protocol's)")
+    add_option(p, 'keep', 'folder of finished trainings, found again when called again (default: in the cache), or none')
     add_option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
     add_quiet(p)
-    return _evaluated(in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
-                                teacher_classes='out', teacher_size='size'))
+    return _evaluated(in_range(p.parse_args(argv), table='out', keep='out', resize='arch', teacher_arch='arch',
+                                order='arch', teacher_classes='out', teacher_size='size'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #b92b5a6e
 def _evaluated(o):
     from ddnb.data.load import is_known, load_data
     from ddnb.evaluate.comparison import compare
+    from ddnb.evaluate.units import results_folder
     from ddnb.files import open_output, write_atomic
     from ddnb.sets.importers import import_set
     table = open_output(o.table) if o.table else None
@@ -189,7 +193,7 @@ def _evaluated(o):
     teacher, data = _teacher(o, first, data)
     c = compare(
         sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size,
-        progress=not o.quiet
+        resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet
     )
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())

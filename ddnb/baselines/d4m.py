@@ -10,6 +10,7 @@ from torch import Tensor
 from ..contract import checked, job, pick_options
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
+from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.sampling import NoGuide
@@ -58,7 +59,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class, and prototypes per class
     seed:int=0,                         # of the noise
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     strength:float|None=None,           # share of the process that is walked, 0.7
@@ -73,6 +74,7 @@ def distill(
 )->DistilledSet:
     "Prototypes noised part of the way and denoised again (D4M's disentangled diffusion)"
     data, gen = open_inputs(data, generator, device, dtype)
+    batch_size = run_shape(batch_size, ipc*len(data.classes), out)
     given = dict(strength=strength, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,
                  num_steps=num_steps, sampler=sampler, mode_seed=mode_seed, batch_size=batch_size)
     o = pick_options(DEFAULTS, data.name, getattr(gen, 'defaults', None), **given)

@@ -29,9 +29,9 @@ class DiffusionGenerator(Protocol):
     cfg_channels:int                    # latent channels that guidance acts on by default
     device:torch.device
 
-    def encode(self, images:Tensor, batch_size:int=64)->Tensor:
+    def encode(self, images:Tensor, batch_size:int|None=None)->Tensor:
         "(N, 3, size, size) uint8 to (N, C, h, w) scaled latents"
-    def decode(self, latents:Tensor, batch_size:int=64)->Tensor:
+    def decode(self, latents:Tensor, batch_size:int|None=None)->Tensor:
         "(N, C, h, w) scaled latents to (N, 3, size, size) uint8"
     def predict(self, x:Tensor, t:int, labels:Tensor)->tuple[Tensor,Tensor|None]:
         "Noise and learned-range variance at training timestep `t`"

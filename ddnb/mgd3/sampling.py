@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
+from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.sampling import process
@@ -73,7 +74,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class, and modes per class
     seed:int=0,                         # of the noise
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     mode_guidance:float|None=None,      # λ
@@ -92,6 +93,7 @@ def distill(
 )->DistilledSet:
     "Mode-guided dataset distillation: `ipc` images of every class, each drawn toward its own mode (MGD3)"
     data, gen = open_inputs(data, generator, device, dtype)
+    batch_size = run_shape(batch_size, ipc*len(data.classes), out)
     options = mgd3_options(
         data.name, getattr(gen, 'defaults', None), mode_guidance=mode_guidance, stop_t=stop_t,
         stop_timestep=stop_timestep, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,

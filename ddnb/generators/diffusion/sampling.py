@@ -174,7 +174,7 @@ def sample(
     items:list[tuple[int,int]],     # (label of the data, index) of every image wanted
     gen_labels:Tensor,              # the generator's label for each label of the data
     seed:int=0,
-    batch_size:int=64,              # the fixed shape
+    batch_size:int|None=None,       # the fixed shape; None: from the number of images
     num_steps:int=50,
     cfg_scale:float=4.0,
     cfg_channels:int|None=None,     # None: the generator's default
