@@ -172,7 +172,7 @@ def _evaluate(argv):
     add_option(p, 'epochs', "of a training (default: the protocol's)", type=int)
     add_option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
     add_option(p, 'resize', "how test photos become square: adm, squash or torchvision (default: the protocol's)")
-    add_option(p, 'keep', 'folder of finished trainings, found again when called again (default: in the cache), or none')
+    add_option(p, 'keep', 'folder of finished trainings, found again by a second call (default: in the cache), or none')
     add_option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
     add_quiet(p)
     return _evaluated(in_range(p.parse_args(argv), table='out', keep='out', resize='arch', teacher_arch='arch',
