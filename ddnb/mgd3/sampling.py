@@ -6,6 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..sets.manifest import run_shape
@@ -55,17 +56,21 @@ class ModeGuides:
         steps = process(gen, options['num_steps'], options['sampler'])
         self.stop = options['stop_t'] if timestep is None else stop_index(steps, timestep)
 
-    def __call__(self, labels:list[int]):
-        "Find the modes of the classes still to do; what `sample` asks for a batch's guide"
-        o = self.options
-        self.modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
-                              o['mirror'], self.folder)
-        return self.guide_for
+# %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805c
+@patch
+def guide_for(self:ModeGuides, items:list[tuple[int,int]])->ModeGuide:
+    "The guide of a batch of (label, index)"
+    own = torch.stack([self.modes[label][index] for label,index in items])
+    return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
 
-    def guide_for(self, items:list[tuple[int,int]])->ModeGuide:
-        "The guide of a batch of (label, index)"
-        own = torch.stack([self.modes[label][index] for label,index in items])
-        return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
+# %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805d
+@patch
+def __call__(self:ModeGuides, labels:list[int]):
+    "Find the modes of the classes still to do; what `sample` asks for a batch's guide"
+    o = self.options
+    self.modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
+                          o['mirror'], self.folder)
+    return self.guide_for
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
 @checked
