@@ -23,6 +23,9 @@ def test_house_style(nb):
     assert words >= 2*sum(exported), 'fewer than two words of prose for each exported line'
     assert any(re.search(r'\btest_\w+\(|\bassert\b', s) for s in code), 'no assertion'
 
+def test_no_page_writes_modules_when_it_runs():
+    assert [nb.name for nb in NBS if 'nbdev_export' in nb.read_text(encoding='utf-8')] == []
+
 @pytest.mark.parametrize('nb', NBS, ids=lambda p: p.relative_to(ROOT/'nbs').as_posix())
 def test_at_most_120_columns(nb):
     cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
