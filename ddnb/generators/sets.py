@@ -13,7 +13,6 @@ from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError
 from .base import DiffusionGenerator
-from .diffusion.guides import Guide
 from .diffusion.sampling import sample
 from .open import load_generator
 from ..sets.distilled import DistilledSet

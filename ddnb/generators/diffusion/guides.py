@@ -78,7 +78,8 @@ def _shared_unit(guides):
     units = {g.unit for g in guides}-{'image'}
     if unknown := units-{'class', 'sequence'}:
         raise DdnbError(f"a guide's unit is 'image', 'class' or 'sequence', not {unknown.pop()!r}")
-    if len(units) > 1: raise DdnbError("one guide wants whole classes and another images in sequence; they do not stack")
+    if len(units) > 1:
+        raise DdnbError("one guide wants whole classes and another images in sequence; they do not stack")
     return next(iter(units), 'image')
 
 # %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #f2eecd05
@@ -88,7 +89,8 @@ class Stack(Guide):
         several = [] if guides is None else [guides] if isinstance(guides, Guide) else guides
         self.guides = [g for one in several for g in (one.guides if isinstance(one, Stack) else [one])]
         self.unit = _shared_unit(self.guides)
-        if len(self.that_say('start')) > 1: raise DdnbError(f"{self.names('start')}: two guides want to begin; keep one")
+        if len(self.that_say('start')) > 1:
+            raise DdnbError(f"{self.names('start')}: two guides want to begin; keep one")
 
     def that_say(self, hook:str)->list[Guide]:
         "The guides that override a hook"
@@ -104,7 +106,7 @@ class Stack(Guide):
     def start(self, s:Schedule, noise:Tensor, items:list)->tuple[Tensor,int]:
         return next(iter(self.that_say('start')), Guide()).start(s, noise, items)
 
-# %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #3bc1df6b
+# %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #d80d65c8
 def guided_mean(
     g:Stack,
     step:Step,
@@ -115,6 +117,7 @@ def guided_mean(
     for d in g.said('mean', step): mean = mean + d
     return mean
 
+# %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #b95fa289
 def guided_eps(
     g:Stack,
     step:Step,
@@ -125,6 +128,7 @@ def guided_eps(
     for d in g.said('eps', step): eps = eps + d
     return eps
 
+# %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #48661d60
 def corrected(
     g:Stack,
     step:Step,
@@ -144,12 +148,13 @@ def check_guides(
     heard, other = ('mean', 'eps') if sampler == 'ddpm' else ('eps', 'mean')
     deaf = [x for x in g.that_say(other) if x not in g.that_say(heard) and x not in g.that_say('shift')]
     if deaf:
-        raise DdnbError(f"{type(deaf[0]).__name__} guides by `{other}`, which the sampler {sampler!r} does not ask for; "
-                        "give it `shift`, which every sampler understands")
+        raise DdnbError(f"{type(deaf[0]).__name__} guides by `{other}`, which the sampler {sampler!r} does not ask "
+                        "for; give it `shift`, which every sampler understands")
     if sampler in ('ddpm', 'ddim'): return
     for hook in ('start', 'after'):
         if g.that_say(hook):
-            raise DdnbError(f"{g.names(hook)} guides by `{hook}`, which only 'ddpm' and 'ddim' do here, not {sampler!r}")
+            raise DdnbError(f"{g.names(hook)} guides by `{hook}`, which only 'ddpm' and 'ddim' do here, "
+                            f"not {sampler!r}")
 
 # %% ../../../nbs/03_generators/diffusion/02_guides.ipynb #51693b4b
 def _whole_classes(classes, batch_size):
