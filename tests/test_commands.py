@@ -42,3 +42,27 @@ def test_help(ddnb, name):
     assert code == 0 and out.count(f'\n  ddnb {name}') == 2
 
 def test_no_sets(ddnb): assert ddnb('list')[:2] == (0, '')
+
+def test_rungs(ddnb, tmp_path):
+    from test_cli import fake
+    root = fake(tmp_path/'pets', size=32)
+    assert ddnb('distill', 'random', '--data', root, '--ipc', 1, '--out', 'x', '--quiet')[0] == 0
+    code, out, err = ddnb('evaluate', 'x', '--data', root, '--rung', 'glance', '--quiet', '--table', 't.csv')
+    assert code == 0 and out.startswith('rung glance of glance, short, middle, long, full: at most 100 epochs, 1 trainings, a small network') and err == '', err
+    assert 'protocol: hard, rung glance' in out and 'hard, rung glance' in (tmp_path/'t.csv').read_text()
+    code, out, err = ddnb('evaluate', 'x', '--data', root, '--minutes', 1e-6, '--quiet')
+    assert code == 0 and 'rung glance' in out and '(--rung glance)' in out, err
+    one_line(ddnb('evaluate', 'x', '--data', root, '--rung', 'shrot'), 'did you mean short')
+    one_line(ddnb('evaluate', 'x', '--data', root, '--rung', 'short', '--epochs', 3), 'a rung has its own epochs')
+
+def test_unknown_data_on_a_cpu_has_a_rung(ddnb, tmp_path, monkeypatch):
+    from test_cli import fake
+    root = fake(tmp_path/'pets', size=32)
+    monkeypatch.setattr('ddnb.evaluate.minutes.choose_rung', lambda *a, **kw: ('glance', 1.))
+    code, out, err = ddnb('distill', 'random', '--data', root, '--ipc', 1, '--evaluate')
+    assert code == 0 and 'pets has no protocol of its own and this is a CPU' in out and 'rung glance' in out.split('protocol:')[1], err
+
+@pytest.mark.parametrize('name', ['train', 'finetune'])
+def test_help_of_what_makes_generators(ddnb, name):
+    code, out, err = ddnb(name, '--help')
+    assert code == 0 and out.count(f'\n  ddnb {name}') == 2 and '--minutes' in out and 'exit codes' in out
