@@ -13,7 +13,7 @@ from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError
 from .base import DiffusionGenerator
-from .diffusion.sampling import NoGuide, sample
+from .diffusion.sampling import sample
 from .open import load_generator
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector
@@ -58,7 +58,7 @@ def sampled_set(
     options:dict,                       # for `sample`; `batch_size` among them
     out:str|Path|None=None,             # a folder, new or of the same job
     progress:bool=True,
-    guides=None,                        # function: labels still to do -> `guide_for` of `sample`
+    guides=None,                        # function: labels still to do -> a guide, or several
 )->DistilledSet:
     "Sample, decode and collect a set, class by class"
     check_ipc(info['ipc'], data)
@@ -66,9 +66,9 @@ def sampled_set(
     w = collector(out, info, data.classes)
     todo = [c for c in range(len(data.classes)) if c not in w.done]
     if not todo: return w.close()
-    guide_for = guides(todo) if guides else lambda items: NoGuide()
+    guide = guides(todo) if guides else None
     items, acc = [(c, i) for c in todo for i in range(info['ipc'])], defaultdict(list)
-    batches = sample(gen, items, gen_labels, info['seed'], guide_for=guide_for, progress=progress, **options)
+    batches = sample(gen, items, gen_labels, info['seed'], guide=guide, progress=progress, **options)
     for its,z in batches: gather(w, acc, info['ipc'], its, z, gen, options)
     return w.close()
 
