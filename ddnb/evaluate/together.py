@@ -7,9 +7,7 @@ from __future__ import annotations
 import copy, time
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, TrainEvalCallback
 from fastcore.basics import patch
-from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from ..core import get_device, rng
@@ -17,6 +15,8 @@ from ..data.images import ImageData
 from ..classifiers.learner import Average, Student, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment
 from ..classifiers.learner import make_optimizer, predictions, recipe_net
 from ..classifiers.recipe import Recipe
+from fastai.callback.core import Callback, TrainEvalCallback
+from fastai.data.core import DataLoaders
 
 # %% auto #0
 __all__ = ['stackable', 'Stacked', 'Side', 'AugmentEach', 'sum_of_losses', 'TestEach', 'students', 'train_together']
