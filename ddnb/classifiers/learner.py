@@ -5,6 +5,7 @@
 # %% ../../nbs/04_classifiers/02_learner.ipynb #b6f35512
 from __future__ import annotations
 import copy, importlib, time, warnings
+from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -347,7 +348,7 @@ def student(
     y = torch.arange(len(images)) if stored is not None else labels
     loader = TensorLoader(images, y, r.batch_size, g)
     dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
-    loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
+    loss = partial(mixed_loss, temperature=r.temperature)
     return Student(
         dls,
         quick_net(data, r, arch, seed, device),

@@ -5,6 +5,7 @@
 # %% ../../nbs/10_evaluate/02_together.ipynb #363439c6
 from __future__ import annotations
 import copy, time
+from functools import partial
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -139,7 +140,7 @@ def students(
     return Student(
         dls,
         model.to(device),
-        lambda *a: sum_of_losses(*a, temperature=r.temperature),
+        partial(sum_of_losses, temperature=r.temperature),
         opt_func=lambda p, lr: make_optimizer(r, p, 2),
         lr=r.lr,
         cbs=cbs,

@@ -99,6 +99,6 @@ def load_generator(
                         "of a released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
-    if known(name, [*generator_names(), 'stylegan_random'], 'generator') == 'stylegan_random':
-        from ddnb.generators.gan.train import small_stylegan
-        return small_stylegan().to(get_device(device))
+    known(name, [*generator_names(), 'stylegan_random'], 'generator')
+    from ddnb.generators.gan.train import small_stylegan
+    return small_stylegan().to(get_device(device))  # type: ignore[return-value]
