@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy, time
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, CancelValidException, TrainEvalCallback
+from fastai.callback.core import Callback, CancelEpochException, CancelValidException, TrainEvalCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
@@ -280,6 +280,11 @@ def recipe_net(
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Student(Learner):
     "A `Learner` that calls, at every event, the callbacks that listen to it"
+    epochs = range                                  # number of epochs -> those that are still to do
+    before = 0.                                     # seconds of an interrupted run
+    def _do_fit(self):
+        for self.epoch in self.epochs(self.n_epoch):
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
     def _set_device(self, batch): return batch      # made where the network is
     def _call_one(self, event_name):
         if event_name not in self._heard or self._heard[event_name][0] != list(self.cbs):
@@ -345,6 +350,7 @@ def train_student(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,     # see the learner above
     arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
     look=None,                  # called with the last network's predictions of the whole test set
+    fit=None,                   # called with the learner and the number of epochs; None: fastai's own fit
     **kw,                       # `teacher`, `order_seed`: see `student`
 )->dict:                        # last, best (percent, whole test set), best_epoch, history, seconds, seed
     "One training run: accuracy of the last epoch's and of the best network on the whole test set"
@@ -352,7 +358,7 @@ def train_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'dropout').initial_seed())
         learn = student(images, labels, data, r, arch, seed, device, **kw)
-        with learn.no_logging(): learn.fit(r.epochs)
+        with learn.no_logging(): fit(learn, r.epochs) if fit else learn.fit(r.epochs)
     test = learn.test_during
     net = test.net()
     pred = predictions(net, test.part, data.stats)
@@ -361,4 +367,5 @@ def train_student(
     at = max(test.history, key=lambda h: h[1])[0]
     net.load_state_dict(test.best[1])
     best = last if at == r.epochs else max(last, accuracy(net, test.part, data.stats))
-    return dict(last=last, best=best, best_epoch=at, history=test.history, seconds=time.time()-t0, seed=seed)
+    return dict(last=last, best=best, best_epoch=at, history=test.history, seconds=time.time()-t0+learn.before,
+                seed=seed)

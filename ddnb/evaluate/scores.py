@@ -5,7 +5,9 @@
 # %% ../../nbs/10_evaluate/03_scores.ipynb #7ab266ba
 from __future__ import annotations
 import time, warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -22,15 +24,17 @@ from ..data.load import is_known, load_data
 from ..errors import DataWarning
 from .labels import as_logits, resize_images
 from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs
-from ..classifiers.learner import to_float, train_student
+from ..classifiers.learner import to_float
 from ..classifiers.recipe import Recipe
-from .recipes import get_recipe
-from ..classifiers.teachers import bind, check_order, load_teacher
-from .together import stackable, train_together
+from .recipes import OWN_RESIZE, get_recipe
+from ..classifiers.order import check_order
+from ..classifiers.teachers import bind, load_teacher
+from .together import stackable
+from .units import Unit, describe_unit, results_folder, work
 
 # %% auto #0
-__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'training_inputs', 'data_of', 'step_times', 'cost',
-           'runs_together', 'evaluate', 'set_recipe']
+__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'training_inputs', 'real_data', 'data_of', 'step_times',
+           'cost', 'runs_together', 'say_cost', 'evaluation_units', 'evaluate_each', 'evaluate', 'set_recipe']
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #26b26825
 @dataclass(frozen=True)
@@ -104,6 +108,14 @@ def align_labels(
     return s.labels.new_tensor(found)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #0a98c499
+def _read_as(data, size, resize):
+    "The same files at another size, or made square in another way; once, since what was decoded is kept with it"
+    memory, parts = vars(data).setdefault('_read_as', {}), (data.train, data.test, data.val)
+    before, found = memory.get((size, resize), ((), None))
+    if len(before) == 3 and all(a is b for a,b in zip(before, parts)): return found
+    memory[size, resize] = parts, resized(data, size, resize)
+    return memory[size, resize][1]
+
 def _part_at(split, size):
     "A part whose images are in memory alone, at another size"
     if not split: return split
@@ -117,7 +129,7 @@ def at_size(
 )->ImageData:
     "The data at the size that a recipe looks at"
     if r.size in (0, data.size): return data
-    again = resized(data, r.size, 'torchvision')
+    again = _read_as(data, r.size, r.resize or 'torchvision')
     if again is not None: return again
     parts = {k: _part_at(getattr(data, k), r.size) for k in ('train', 'test', 'val')}
     return replace(data, size=r.size, **parts)
@@ -152,17 +164,27 @@ def training_inputs(
     return x, _stored_labels(s, data, r)[..., to.argsort()]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #037d682c
-def data_of(
+def real_data(
     s:DistilledSet,
     data:str|Path|ImageData|None=None,  # None: what the set was made from
-)->ImageData:                           # with test images, in the set's space
-    "The real data that a set is measured on"
+)->ImageData:                           # with test images
+    "The real data that a set belongs to"
     name = data or s.info.get('data', {}).get('name')
     if name is None: raise DdnbError("the set does not say which data it belongs to; give data")
     if data is None and not is_known(name):
         raise DdnbError(f"the set was made from a folder called {name!r}; give that folder as data (--data)")
     d = name if isinstance(name, ImageData) else load_data(name, size=s.images.shape[-1])
     if d.test is None: raise DdnbError(f"{d.name} has no test images: its folder has neither test/ nor val/")
+    return d
+
+def data_of(
+    s:DistilledSet,
+    data:str|Path|ImageData|None=None,  # None: what the set was made from
+    r:Recipe|None=None,                 # whose way of making pictures square is taken; None: the data's own
+)->ImageData:                           # with test images, in the set's space
+    "The real data that a set is measured on"
+    d = real_data(s, data)
+    if r is not None and r.resize: d = _read_as(d, d.size, r.resize) or d
     if s.info.get('space') != 'zca' or d.stats == ((0.,)*3, (1.,)*3): return d
     from ddnb.data.zca import ZCA
     return ZCA().fit(d).whiten(d)
@@ -225,6 +247,57 @@ def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:t
         and stackable(recipe_net(data, r, arch))
     )
 
+# %% ../../nbs/10_evaluate/03_scores.ipynb #33b9d441
+def say_cost(
+    units:list[Unit],           # of one or several sets, under one recipe
+):
+    "What is kept of these trainings, and what the others will cost"
+    missing = [u for u in units if u.kept() is None]
+    if len(missing) < len(units):
+        print(f"{len(units)-len(missing)} of {len(units)} trainings were finished before, in {units[0].folder}")
+    if not missing: return
+    u, trainings = missing[0], sum(len(u.seeds) for u in missing)
+    ask = u.how['teacher']
+    if ask is None and u.r.labels == 'teacher': return
+    print(cost(u.x, u.y, u.data, u.r, u.arch, trainings, u.how['device'], ask))
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #a90d356b
+def evaluation_units(
+    s:DistilledSet, data=None, protocol:str|Recipe='hard', arch:str|None=None, repeats:int=3, seed:int=0,
+    device:str|None=None, teacher=None, keep:str|Path|None=None,    # all as for `evaluate`
+    **changes,
+)->list[Unit]:              # in the order of their seeds
+    "The trainings of an evaluation, none of them begun"
+    real, device = real_data(s, data), get_device(device)
+    if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
+    r = set_recipe(s, real, protocol, arch, **changes)
+    data = at_size(data_of(s, real, r), r)
+    x, y = training_inputs(s, data, r)
+    t = load_teacher(teacher, data, device) if teacher is not None and r.labels == 'teacher' else None
+    order_seed = s.info.get('seed', 0) if y.dim() == 3 else None
+    how = dict(device=device, teacher=t and bind(t, data, device), order_seed=order_seed,
+               look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a student of this set'))
+    folder = None if keep is None else results_folder(keep)
+    words = folder and describe_unit(x, y, data, r, arch or r.arch, device, t, order_seed)
+    seeds = tuple(range(seed, seed+repeats))
+    groups = [seeds] if runs_together(data, r, arch, repeats, device) else [(k,) for k in seeds]
+    return [Unit(x, y, data, r, arch, g, how, words, folder) for g in groups]
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #94a12fe9
+def evaluate_each(
+    jobs:list[Callable[[], list[Unit]]],    # each makes the units of one set, when its turn comes
+    show:bool=True,
+)->list[Scores]:
+    "Scores of several sets, one in memory at a time; what other processes are at comes last"
+    found = []
+    for job in jobs:
+        units = job()
+        if show: say_cost(units)
+        r, arch = units[0].r, units[0].arch or units[0].r.arch
+        found.append((r, arch, [u.run(wait=False) for u in progress_bar(units, f'training {arch}', show)]))
+    found = [(r, arch, work(job(), show=show) if None in runs else runs) for job,(r, arch, runs) in zip(jobs, found)]
+    return [Scores([run for of_unit in runs for run in of_unit], r, arch) for r,arch,runs in found]
+
 # %% ../../nbs/10_evaluate/03_scores.ipynb #4499de9c
 @checked
 def evaluate(
@@ -237,36 +310,12 @@ def evaluate(
     device:str|None=None,
     progress:bool=True,
     teacher=None,                       # for `soft`: a network's name, a file, "pretrained:NAME", or a Teacher
+    keep:str|Path|None=None,            # a folder where finished trainings are kept and found again; None: nowhere
     **changes,                          # constants of the recipe to change, e.g. `epochs=100`
 )->Scores:                              # percent
     "Train students on a set and measure them on the real test images"
-    data, device = data_of(s, data), get_device(device)
-    if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
-    r = set_recipe(s, data, protocol, arch, **changes)
-    data = at_size(data, r)
-    x, y = training_inputs(s, data, r)
-    ask = (
-        bind(load_teacher(teacher, data, device), data, device)
-        if teacher is not None and r.labels == 'teacher'
-        else None
-    )
-    kw = dict(
-        device=device,
-        teacher=ask,
-        order_seed=s.info.get('seed', 0) if y.dim() == 3 else None,
-        look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a student of this set'),
-    )
-    if progress and (ask is not None or r.labels != 'teacher'): print(cost(x, y, data, r, arch, repeats, device, ask))
-    if runs_together(data, r, arch, repeats, device):
-        return Scores(train_together(x, y, data, r, arch, range(seed, seed + repeats), **kw), r, arch or r.arch)
-    return Scores(
-        [
-            train_student(x, y, data, r, arch, k, **kw)
-            for k in progress_bar(range(seed, seed + repeats), f'training {arch or r.arch}', progress)
-        ],
-        r,
-        arch or r.arch,
-    )
+    given = dict(device=device, teacher=teacher, keep=keep, **changes)
+    return evaluate_each([partial(evaluation_units, s, data, protocol, arch, repeats, seed, **given)], progress)[0]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
 # what stored labels were made for
@@ -296,8 +345,9 @@ def set_recipe(
     "The recipe for a set; one that learned a step size is trained with it under `dc`"
     if protocol == 'dc' and s.info.get('syn_lr') and changes.get('lr') is None:
         changes = changes | dict(lr=float(s.info['syn_lr']))
-    ipc = max(1, round(len(s)/len(s.classes)))
+    ipc, files = max(1, round(len(s)/len(s.classes))), data.test is not None and data.test.paths is not None
     r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
     if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
+    if files and not r.resize and isinstance(protocol, str): r = replace(r, resize=OWN_RESIZE[protocol])
     _check_stored(s, r)
     return r

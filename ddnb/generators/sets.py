@@ -4,6 +4,7 @@
 
 # %% ../../nbs/03_generators/04_sets.ipynb #53dd81b2
 from __future__ import annotations
+import shlex
 from collections import defaultdict
 from pathlib import Path
 import torch
@@ -21,12 +22,15 @@ from ..sets.folder import collector
 __all__ = ['open_inputs', 'sampled_set']
 
 # %% ../../nbs/03_generators/04_sets.ipynb #c2aa8cf1
-def _pick(data, generator):
+def _pick(data, generator, asked):
     if generator is not None: return generator
-    if data.generator is None:
-        raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with "
-                        "vae/, transformer/ and scheduler/, or a model id")
+    if data.generator is None: raise lacks_generator(data, asked)
     return data.generator
+
+def lacks_generator(data, asked):
+    "The error that names the command which makes a generator"
+    return DdnbError(f"no generator belongs to {data.name}; make one: ddnb train --data {shlex.quote(str(asked))} "
+                     "--out gen, then --generator gen (a folder in diffusers format or a model id does as well)")
 
 # %% ../../nbs/03_generators/04_sets.ipynb #c9e2a21c
 def open_inputs(
@@ -38,7 +42,8 @@ def open_inputs(
 )->tuple[ImageData,DiffusionGenerator]:
     "Data and generator, loaded; data given by name is loaded at the generator's size"
     opened = data if isinstance(data, ImageData) else load_data(data)
-    gen = load_generator(_pick(opened, generator), device, dtype)
+    asked = opened.name if isinstance(data, ImageData) else data
+    gen = load_generator(_pick(opened, generator, asked), device, dtype)
     if noise and not callable(getattr(gen, 'predict', None)):
         raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; "
                         "choose a diffusion model, e.g. digits")
