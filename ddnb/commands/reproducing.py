@@ -17,14 +17,17 @@ def _with(text):
     found = {}
     for word in (text or '').split():
         key, eq, value = word.partition('=')
-        if not eq or not key.isidentifier(): raise DdnbError(f'--with takes option=value, like num_steps=10, not {word!r}')
+        if not eq or not key.isidentifier():
+            raise DdnbError(f'--with takes option=value, like num_steps=10, not {word!r}')
         try: found[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError): found[key] = value
     return found
 
+# %% ../../nbs/11_papers/05_reproducing.ipynb #5e0f2b71
 def _part(text):
     k, slash, n = (text or '1/1').partition('/')
-    if not (slash and k.isdecimal() and n.isdecimal()): raise DdnbError(f'--part is which of how many, like 1/4, not {text!r}')
+    if not (slash and k.isdecimal() and n.isdecimal()):
+        raise DdnbError(f'--part is which of how many, like 1/4, not {text!r}')
     return int(k), int(n)
 
 # %% ../../nbs/11_papers/05_reproducing.ipynb #e45b7785

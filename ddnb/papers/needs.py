@@ -90,7 +90,8 @@ def missing(
 def _set_time(f, s, need):
     "Add the time of a setup's sets"
     d, options = f.loaded[s.data, s.size, s.resize], dict(s.options, ipc=s.ipc)
-    if s.generator and s.row.method not in ('slfd', 'glad'): options['generator'] = load_generator(s.generator, f.device)
+    if s.generator and s.row.method not in ('slfd', 'glad'):
+        options['generator'] = load_generator(s.generator, f.device)
     elif s.row.method not in ('random', 'herding', 'k_center'):
         need.untimed += ('the sets of methods that match',)
         return
@@ -140,15 +141,16 @@ def need_of(
 # %% ../../nbs/11_papers/04_needs.ipynb #5efcfee5
 HOURS = dict(
     mgd3='0.42 h on an RTX A5000 (24 GB) for the 1,000 images of ImageNet-100 at 10 a class; trainings are not counted',
-    cao2='960 s on an RTX A6000 (48 GB) for the 100 images of ImageWoof at 10 a class, 3,958 s at 50; trainings are not '
-         'counted',
+    cao2='960 s on an RTX A6000 (48 GB) for the 100 images of ImageWoof at 10 a class, 3,958 s at 50; trainings are '
+         'not counted',
     slfd='9 h on an A100 for one subset, with the training of all five networks at every 100th iteration',
     ruo='not printed; A100 and A800 were used')
 
 # %% ../../nbs/11_papers/04_needs.ipynb #09b3a220
 def _bytes(n): return f'{n/2**30:.1f} GiB' if n >= 2**30 else f'{n/2**20:.1f} MiB'
 def _duration(t):
-    return f'{t/86400:.1f} days' if t > 172800 else f'{t/3600:.1f} h' if t > 5400 else f'{t/60:.0f} min' if t > 90 else f'{t:.0f} s'
+    if t > 5400: return f'{t/86400:.1f} days' if t > 172800 else f'{t/3600:.1f} h'
+    return f'{t/60:.0f} min' if t > 90 else f'{t:.0f} s'
 
 # %% ../../nbs/11_papers/04_needs.ipynb #c256cccd
 def in_words(
@@ -161,7 +163,9 @@ def in_words(
     lines = [f'{len(found)-len(lost)} of {len(found)} rows can be run: {need.images:,} images to make, '
              f'{need.trainings:,} trainings of together {need.steps:,} steps, at most {_bytes(need.disk)} of disk']
     if need.seconds is None: lines.append('time and memory cannot be measured here while something is missing')
-    else: lines.append(f'about {_duration(need.seconds)} here' + (f', {_bytes(need.memory)} of memory' if need.memory else ''))
+    else:
+        memory = f', {_bytes(need.memory)} of memory' if need.memory else ''
+        lines.append(f'about {_duration(need.seconds)} here{memory}')
     if need.untimed: lines.append(f"not counted: {', '.join(dict.fromkeys(need.untimed))}")
     if first.scale == 'paper': lines.append(f'the paper: {HOURS[first.row.paper]}')
     lines += [f'missing: {l}' for l in need.missing] + [f'left out: {s.name()}: {s.missing}' for s in lost]

@@ -88,7 +88,7 @@ def paper_setup(
     "A row as it is printed"
     gen = row.generator and (generator or GENERATORS[row.generator]['id'])
     why = _lacking(row)
-    if row.generator and not gen: why = why or f"{GENERATORS[row.generator]['about']}: {GENERATORS[row.generator]['how']}"
+    if row.generator and not gen: why = why or '{about}: {how}'.format(**GENERATORS[row.generator])
     options = {k: v for k,v in row.options.items() if v is not None}
     return Setup(row, row.data or '', row.size or 0, row.ipc or 0, options, gen, row.protocol, row.arch or ('',),
                  row.teacher, row.resize, missing=why)

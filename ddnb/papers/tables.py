@@ -68,7 +68,8 @@ def _cell(methods, common, column, row):
     uses = next((p['uses'] for p in reversed(parts) if 'uses' in p), None)
     entry = methods[uses] if uses else {}
     found = _joined(entry, *parts)
-    own = _joined({'options': {}}, *({'options': p['options']} for p in parts if 'options' in p and 'method' not in p))['options']
+    changed = [p['options'] for p in parts if 'options' in p and 'method' not in p]
+    own = {k: v for options in changed for k,v in options.items()}
     lost = ('uses', 'values', 'without', *entry.get('without', ()))
     return {k: tuple(v) if isinstance(v, list) else v for k,v in found.items() if k not in lost} | dict(own=own)
 
