@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
 from .commands.making import finetune, train
-from .commands.parser import Parser, add_option, add_quiet, find_function, in_range, is_watched
+from .commands.parser import Parser, add_option, add_quiet, closing, find_function, in_range, is_watched
 from .commands.parser import silence, written_names
 from .console import run_command, say
 from .contract import METHODS, check_ipc, check_options, get_method
@@ -58,6 +58,7 @@ def _methods():
     print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]')
     print("methods (ddnb distill METHOD --help lists a method's own options):")
     print(*(f'  {name:10}{m.about}' for name,m in METHODS.items()), sep='\n')
+    print(closing('distill mgd3 --data digits --ipc 1 --out runs/x', 'distill random --data photos --ipc 5 --evaluate'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #e8a61295
 def _load(fn, opts, o):
@@ -311,6 +312,11 @@ def _list(argv):
     if not lines: say(f'no sets under {o.folder}')
     for line in lines.values(): print(line)
 
+# %% ../nbs/11_scale/00_cli.ipynb #35972b76
+def _completion(argv):
+    from ddnb.commands.completion import completion
+    completion(argv, {name: c[0] for name,c in COMMANDS.items()}, [*METHODS])
+
 # %% ../nbs/11_scale/00_cli.ipynb #425138f0
 COMMANDS = dict(
     distill=(_distill, 'METHOD ...', 'make a distilled set (ddnb distill lists the methods)'),
@@ -326,12 +332,14 @@ COMMANDS = dict(
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))
 COMMANDS['import'] = (_import, 'PATH ...', "another project's set as a folder of ours")
+COMMANDS['completion'] = (_completion, 'bash|zsh', 'a script that lets a shell complete these commands')
 
 # %% ../nbs/11_scale/00_cli.ipynb #afc21154
 def _usage():
     lines = [(f'ddnb {name} {words}'.rstrip(), about) for name,(_,words,about) in COMMANDS.items()]
     lines = [f'{call:26}{about}' for call,about in lines]
-    return '\n'.join([*lines, '', 'ddnb COMMAND --help says more; ddnb --version'])
+    shown = closing('distill mgd3 --data digits --ipc 1 --out runs/x', 'evaluate runs/x --minutes 5')
+    return '\n'.join([*lines, '', 'ddnb COMMAND --help says more; ddnb --version', '', shown])
 
 # %% ../nbs/11_scale/00_cli.ipynb #16b1493e
 @contextlib.contextmanager
