@@ -78,7 +78,8 @@ def add_method(
     "Make a method in a file known by the file's name"
     file = Path(file).expanduser()
     name, where = file.stem, f'ddnb_method_{file.stem}'
-    if not file.is_file(): raise DdnbError(f"there is no file {file}; a method is a Python file with a function `distill`")
+    if not file.is_file():
+        raise DdnbError(f"there is no file {file}; a method is a Python file with a function `distill`")
     if name in METHODS and METHODS[name].where != where:
         raise DdnbError(f"a method {name!r} exists already; give {file} another name")
     METHODS[name] = Method(where, (inspect.getdoc(_from_file(file, where).distill) or 'no docstring').splitlines()[0])

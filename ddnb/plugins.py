@@ -19,10 +19,11 @@ def plugins(
 
 # %% ../nbs/00_foundations/10_plugins.ipynb #27c31c39
 def open_plugin(
-    e,                  # an entry point
+    e:object,           # an entry point
 ):                      # what it points to
     "Import what an entry point points to"
     try: return e.load()
     except Exception as error:
         said = (str(error).splitlines() or [''])[0]
-        raise DdnbError(f"the plug-in {e.name} ({e.value}) cannot be imported: {type(error).__name__}: {said}") from None
+        raise DdnbError(f"the plug-in {e.name} ({e.value}) cannot be imported: "
+                        f"{type(error).__name__}: {said}") from None

@@ -101,6 +101,7 @@ def load_generator(
                         "of a released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
-    if known(name, [*generator_names(), *plugins('ddnb.generators'), 'stylegan_random'], 'generator') == 'stylegan_random':
+    every = [*generator_names(), *plugins('ddnb.generators'), 'stylegan_random']
+    if known(name, every, 'generator') == 'stylegan_random':
         from ddnb.generators.gan.train import small_stylegan
         return small_stylegan().to(get_device(device))
