@@ -4,7 +4,7 @@
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #7ab266ba
 from __future__ import annotations
-import sys, time, warnings
+import time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -253,12 +253,12 @@ def say_cost(
 )->bool:                        # whether there is a plan to say
     "What is kept of these trainings, and the plan for all that are to come"
     missing = [u for u in units if u.kept() is None]
-    kept, say = len(units)-len(missing), partial(print, file=sys.stderr)
-    if kept: say(f"{kept} of {len(units)} trainings were finished before, in {units[0].folder}")
+    kept = len(units)-len(missing)
+    if kept: print(f"{kept} of {len(units)} trainings were finished before, in {units[0].folder}")
     ask = missing and missing[0].how['teacher']
     if not missing or more is None or ask is None and missing[0].r.labels == 'teacher': return bool(missing)
     u, trainings = missing[0], sum(len(u.seeds) for u in missing) + more
-    say(cost(u.x, u.y, u.data, u.r, u.arch, trainings, u.how['device'], ask))
+    print(cost(u.x, u.y, u.data, u.r, u.arch, trainings, u.how['device'], ask))
     return True
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #a90d356b
