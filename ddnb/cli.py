@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
 from .commands.making import finetune, train
-from .commands.parser import Parser, add_option, add_quiet, find_function, in_range, is_watched
+from .commands.parser import Parser, add_option, add_quiet, closing, find_function, in_range, is_watched
 from .commands.parser import silence, written_names
 from .console import run_command, say
 from .contract import METHODS, check_ipc, check_options, get_method
@@ -36,6 +36,8 @@ def _ours(p, own):
     option('quiet', 'no progress and no costs on the error stream', '--no-progress', action='store_true')
     option('repeats', 'training runs of --evaluate (default 3)', '--eval-repeats', type=int, default=3)
     option('epochs', "epochs of --evaluate (default: the protocol's)", '--eval-epochs', type=int)
+    option('minutes', 'time for --evaluate; chooses a rung of shorter protocols', '--eval-minutes', type=float)
+    option('rung', 'of --evaluate: glance, short, middle, long or full', '--eval-rung')
 
 # %% ../nbs/11_scale/00_cli.ipynb #4e15f3ed
 def _distill(argv):
@@ -56,6 +58,7 @@ def _methods():
     print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]')
     print("methods (ddnb distill METHOD --help lists a method's own options):")
     print(*(f'  {name:10}{m.about}' for name,m in METHODS.items()), sep='\n')
+    print(closing('distill mgd3 --data digits --ipc 1 --out runs/x', 'distill random --data photos --ipc 5 --evaluate'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #e8a61295
 def _load(fn, opts, o):
@@ -89,6 +92,14 @@ def _say_made(s):
     where = f', in {s.path} (contact sheet: {s.path}/contact.png)' if s.path else '; give --out to keep it'
     print(f'{s}, {s.bits_per_class:,.0f} bits per class{where}')
 
+# %% ../nbs/11_scale/00_cli.ipynb #229342cd
+def _rung(o, s, data, sets, **how):
+    "The rung of an evaluation of some sets and two baselines, said"
+    from ddnb.evaluate.minutes import rung_for
+    rung, line = rung_for(s, data, o.rung, o.minutes, o.epochs, sets=sets+2, **how)
+    if line: print(line)
+    return rung
+
 # %% ../nbs/11_scale/00_cli.ipynb #2933da32
 def _run(method, fn, opts, o):
     from ddnb.files import open_output
@@ -102,8 +113,9 @@ def _run(method, fn, opts, o):
     if not o.evaluate: return
     from ddnb.evaluate.comparison import compare
     from ddnb.evaluate.units import results_folder
-    print(compare({method: s}, d, repeats=o.repeats, device=opts.get('device'), epochs=o.epochs,
-                  progress=not o.quiet, keep=results_folder()))
+    how = dict(repeats=o.repeats, device=opts.get('device'))
+    rung = _rung(o, s, d, 1, **how)
+    print(compare({method: s}, d, rung=rung, epochs=o.epochs, progress=not o.quiet, keep=results_folder(), **how))
 
 # %% ../nbs/11_scale/00_cli.ipynb #cfc1abfd
 def _numbers(s):
@@ -154,7 +166,7 @@ def _teacher(o, first, data):
 # %% ../nbs/11_scale/00_cli.ipynb #c7aa4134
 def _evaluate(argv):
     p = Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
-                'evaluate runs/x --repeats 3',
+                'evaluate runs/x --minutes 5',
                 'evaluate runs/x runs/y --protocol soft --teacher resnet18 --table results.csv')
     p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
     add_option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
@@ -170,6 +182,8 @@ def _evaluate(argv):
     add_option(p, 'repeats', 'trainings on every set', 3)
     add_option(p, 'seed', 'of the first training', 0)
     add_option(p, 'epochs', "of a training (default: the protocol's)", type=int)
+    add_option(p, 'minutes', 'time that there is; chooses a rung of shorter protocols', type=float)
+    add_option(p, 'rung', 'glance, short, middle, long or full (default: the whole protocol, where the data has one)')
     add_option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
     add_option(p, 'resize', "how test photos become square: adm, squash or torchvision (default: the protocol's)")
     add_option(p, 'keep', 'folder of finished trainings, found again by a second call (default: in the cache), or none')
@@ -191,8 +205,10 @@ def _evaluated(o):
     name = o.data or first.info['data']['name']
     data = load_data(name, o.root, first.images.shape[-1]) if o.data or is_known(name) else None
     teacher, data = _teacher(o, first, data)
+    how = dict(protocol=o.protocol, arch=o.arch, repeats=o.repeats, device=o.device)
+    rung = _rung(o, first, data, len(sets), **how)
     c = compare(
-        sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size,
+        sets, data, seed=o.seed, teacher=teacher, epochs=o.epochs, rung=rung, size=o.size, **how,
         resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet
     )
     print(c)
@@ -296,6 +312,11 @@ def _list(argv):
     if not lines: say(f'no sets under {o.folder}')
     for line in lines.values(): print(line)
 
+# %% ../nbs/11_scale/00_cli.ipynb #35972b76
+def _completion(argv):
+    from ddnb.commands.completion import completion
+    completion(argv, {name: c[0] for name,c in COMMANDS.items()}, [*METHODS])
+
 # %% ../nbs/11_scale/00_cli.ipynb #425138f0
 COMMANDS = dict(
     distill=(_distill, 'METHOD ...', 'make a distilled set (ddnb distill lists the methods)'),
@@ -311,12 +332,14 @@ COMMANDS = dict(
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))
 COMMANDS['import'] = (_import, 'PATH ...', "another project's set as a folder of ours")
+COMMANDS['completion'] = (_completion, 'bash|zsh', 'a script that lets a shell complete these commands')
 
 # %% ../nbs/11_scale/00_cli.ipynb #afc21154
 def _usage():
     lines = [(f'ddnb {name} {words}'.rstrip(), about) for name,(_,words,about) in COMMANDS.items()]
     lines = [f'{call:26}{about}' for call,about in lines]
-    return '\n'.join([*lines, '', 'ddnb COMMAND --help says more; ddnb --version'])
+    shown = closing('distill mgd3 --data digits --ipc 1 --out runs/x', 'evaluate runs/x --minutes 5')
+    return '\n'.join([*lines, '', 'ddnb COMMAND --help says more; ddnb --version', '', shown])
 
 # %% ../nbs/11_scale/00_cli.ipynb #16b1493e
 @contextlib.contextmanager

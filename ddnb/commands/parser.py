@@ -53,15 +53,21 @@ def written_options(
             return written_options('.'.join([*above, node.module])+f':{name}', skip)
     return []
 
-# %% ../../nbs/11_scale/05_parser.ipynb #95abfeb1
+# %% ../../nbs/11_scale/05_parser.ipynb #979cb726
 CODES = ("exit codes: 0 done; 1 problems found, or something unforeseen; 2 a mistake that you can mend;\n"
          "            130 interrupted (of most commands, the same one continues)")
+
+# %% ../../nbs/11_scale/05_parser.ipynb #cb469e56
+def closing(*examples:str)->str:
+    "The last lines of every help: examples and exit codes"
+    return '\n'.join(['examples:', *(f'  ddnb {e}' for e in examples), '', CODES])
+
 _WATCHED = []
 
-# %% ../../nbs/11_scale/05_parser.ipynb #cfafa56a
+# %% ../../nbs/11_scale/05_parser.ipynb #e762ea9e
 class Watched(Exception): "A parser was seen; its command need not go on"
 
-# %% ../../nbs/11_scale/05_parser.ipynb #813c902e
+# %% ../../nbs/11_scale/05_parser.ipynb #edca4973
 @contextlib.contextmanager
 def watching()->Iterator[list]:     # fills with parsers
     "Commands that are called here stop at their parser, which is kept"
@@ -71,7 +77,7 @@ def watching()->Iterator[list]:     # fills with parsers
     except Watched: pass
     finally: _WATCHED.remove(seen)
 
-# %% ../../nbs/11_scale/05_parser.ipynb #c6ea624e
+# %% ../../nbs/11_scale/05_parser.ipynb #7da0bad4
 class Parser(argparse.ArgumentParser):
     "A command's parser"
     def __init__(self,
@@ -79,8 +85,7 @@ class Parser(argparse.ArgumentParser):
         about:str,              # one line
         *examples:str,          # whole lines without `ddnb`
     ):
-        shown = '\n'.join(['examples:', *(f'  ddnb {e}' for e in examples), '', CODES])
-        super().__init__(prog=f'ddnb {command}', description=about, epilog=shown, allow_abbrev=False,
+        super().__init__(prog=f'ddnb {command}', description=about, epilog=closing(*examples), allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
         self.where = []
 
@@ -100,7 +105,7 @@ class Parser(argparse.ArgumentParser):
         for fn,kw in self.where: add_options(self, find_function(fn), **kw)
         return super().parse_args(argv, namespace)
 
-# %% ../../nbs/11_scale/05_parser.ipynb #d9bed2f7
+# %% ../../nbs/11_scale/05_parser.ipynb #f320ac77
 def find_function(
     where:str|Callable, # "module:function", or a function
 ):
@@ -109,19 +114,19 @@ def find_function(
     module, _, name = where.partition(':')
     return getattr(import_module(module), name or 'distill')
 
-# %% ../../nbs/11_scale/05_parser.ipynb #ff8f87d5
+# %% ../../nbs/11_scale/05_parser.ipynb #2378bda2
 def written_names(
     where:str,          # "module:function"
 )->list[str]:           # e.g. ["ipc", "mirror"]
     "The parameters of a function, by their names, without importing it"
     return [o[2:].replace('-', '_') for o in written_options(where) if not o.startswith('--no-')]
 
-# %% ../../nbs/11_scale/05_parser.ipynb #0b53e5a5
+# %% ../../nbs/11_scale/05_parser.ipynb #1dc65089
 def is_watched()->bool:
     "Are words collected, so that nothing need be imported?"
     return bool(_WATCHED)
 
-# %% ../../nbs/11_scale/05_parser.ipynb #14099fe8
+# %% ../../nbs/11_scale/05_parser.ipynb #cbffeb2f
 def words(
     p:Parser,
 )->list[str]:           # "--flag", and "--flag=" for those that want a value
@@ -130,7 +135,7 @@ def words(
     more = [o for where,kw in p.where for o in written_options(where, **kw)]
     return list(dict.fromkeys(own + [o for o in more if f'{o}=' not in own]))
 
-# %% ../../nbs/11_scale/05_parser.ipynb #096ffd2e
+# %% ../../nbs/11_scale/05_parser.ipynb #e56ed170
 def add_option(
     p:argparse.ArgumentParser,
     name:str,
@@ -143,12 +148,12 @@ def add_option(
     text = about + (f' (default {default})' if default is not None else '')
     p.add_argument('--'+name.replace('_', '-'), dest=name, default=default, help=text.replace('%', '%%'), **more)
 
-# %% ../../nbs/11_scale/05_parser.ipynb #828c13dc
+# %% ../../nbs/11_scale/05_parser.ipynb #1946e1a9
 def add_quiet(p:argparse.ArgumentParser):
     "The option that every long command has"
     p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
 
-# %% ../../nbs/11_scale/05_parser.ipynb #8e4233f0
+# %% ../../nbs/11_scale/05_parser.ipynb #fb5f0bf9
 def in_range(
     o:SimpleNamespace,      # parsed options
     **names,                # option -> the name in the table that has its range
@@ -159,7 +164,7 @@ def in_range(
         if v is not None and kind: setattr(o, k, kind(names.get(k, k), v))
     return o
 
-# %% ../../nbs/11_scale/05_parser.ipynb #2c671059
+# %% ../../nbs/11_scale/05_parser.ipynb #1c5a4548
 def silence(
     fn:Callable,
     quiet:bool,
