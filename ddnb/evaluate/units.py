@@ -41,8 +41,8 @@ def tensors_sha(
     return h.hexdigest()
 
 # %% ../../nbs/10_evaluate/12_units.ipynb #36713b70
-TRAINED_BY = ('ddnb.nets', 'ddnb.fused', 'ddnb.augment', 'ddnb.matching.dsa', 'ddnb.data.images', 'ddnb.classifiers.learner',
-              'ddnb.classifiers.recipe', 'ddnb.evaluate.together')
+TRAINED_BY = ('ddnb.nets', 'ddnb.fused', 'ddnb.augment', 'ddnb.matching.dsa', 'ddnb.data.images',
+              'ddnb.classifiers.learner', 'ddnb.classifiers.recipe', 'ddnb.evaluate.together')
 @lru_cache
 def code_sha()->str:
     "A hash of the modules that decide how a network is trained and tested"
