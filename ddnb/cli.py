@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
 from .commands.making import finetune, train
+from .commands.reproducing import reproduce
 from .commands.parser import Parser, add_option, add_quiet, closing, find_function, in_range, is_watched
 from .commands.parser import silence, written_names
 from .console import run_command, say
@@ -168,7 +169,8 @@ def _evaluate(argv):
     p = Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
                 'evaluate runs/x --minutes 5',
                 'evaluate runs/x runs/y --protocol soft --teacher resnet18 --table results.csv')
-    p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
+    p.add_argument('sets', nargs='+',
+                   help="folders of distilled sets, or other projects' (folders, .pt, parquet, hf:owner/name)")
     add_option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
     add_option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
     add_option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")
@@ -328,6 +330,7 @@ COMMANDS = dict(
     compress=(_compress, 'FOLDER ...', 'a set as a small file of codes (RUO)'),
     info=(_info, 'FOLDER', 'what a set is, and the line that makes it again'),
     list=(_list, '[FOLDER]', 'the sets under a folder'),
+    reproduce=(reproduce, 'PAPER ...', 'a table of a paper: ours beside it'),
     verify=(_verify, 'FOLDER', 'check every file of a set'),
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))

@@ -43,6 +43,9 @@ def _seconds(s, real, r, arch, device, timed):
         timed[key] = training_seconds(*training_inputs(s, data, r), data, r, arch, device)
     return timed[key](r)
 
+# %% ../../nbs/10_evaluate/14_minutes.ipynb #a554bb43
+def _unfamiliar(name, device): return not is_known(name) and get_device(device).type == 'cpu'
+
 # %% ../../nbs/10_evaluate/14_minutes.ipynb #a554bb44
 def rung_for(
     s:DistilledSet,
@@ -54,7 +57,7 @@ def rung_for(
 )->tuple[str|None,str]:         # the rung, and a line about it
     "The rung of an evaluation, and why"
     name = data.name if data else s.info.get('data', {}).get('name', '')
-    unknown = not is_known(name) and get_device(how.get('device')).type == 'cpu'
+    unknown = _unfamiliar(name, how.get('device'))
     if rung or epochs or not (minutes or unknown): return rung, rung and _words(rung, '')
     found, needed = choose_rung(s, data, minutes or 10, **how)
     why = '' if minutes else f"{name} has no protocol of its own and this is a CPU, so ten minutes are assumed; "

@@ -27,6 +27,7 @@ def _pick(data, generator, asked):
     if data.generator is None: raise lacks_generator(data, asked)
     return data.generator
 
+# %% ../../nbs/03_generators/04_sets.ipynb #42650b9e
 def lacks_generator(data, asked):
     "The error that names the command which makes a generator"
     return DdnbError(f"no generator belongs to {data.name}; make one: ddnb train --data {shlex.quote(str(asked))} "

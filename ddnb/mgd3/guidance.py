@@ -23,6 +23,7 @@ def pull_mean(
     "What mode guidance adds to the mean: $\\lambda\\sigma(m - \\hat x_0)$"
     return scale*(0.5*logvar).exp()*(modes-x0)
 
+# %% ../../nbs/05_mgd3/03_guidance.ipynb #cde5ac22
 def shift_mean(
     r:Reverse,          # the reverse distribution: mean, log variance, predicted x0
     modes:Tensor,       # (N, C, h, w), each row's own mode

@@ -6,6 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..sets.manifest import run_shape
@@ -55,12 +56,14 @@ class ModeGuides:
         steps = process(gen, options['num_steps'], options['sampler'])
         self.stop = options['stop_t'] if timestep is None else stop_index(steps, timestep)
 
-    def __call__(self, labels:list[int])->ModeGuide:
-        "Find the modes of the classes still to do, and guide toward them"
-        o = self.options
-        modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
-                         o['mirror'], self.folder)
-        return ModeGuide(modes, o['mode_guidance'], self.stop)
+# %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805c
+@patch
+def __call__(self:ModeGuides, labels:list[int])->ModeGuide:
+    "Find the modes of the classes still to do, and guide toward them"
+    o = self.options
+    modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
+                     o['mirror'], self.folder)
+    return ModeGuide(modes, o['mode_guidance'], self.stop)
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
 @checked
