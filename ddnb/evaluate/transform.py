@@ -34,6 +34,9 @@ class ProtocolTransform:
             self.g = rng(self.seed, 'transform', worker.seed if worker else 0)
         return augment(x[None], torch.zeros(1), self.r, self.g, self.stats)[0][0]
 
+# %% ../../nbs/10_evaluate/15_transform.ipynb #25832a31
+_PLAIN = dict(shuffle=1, crop_scale=(), flip=0., jitter=0., lighting=0., dsa='')
+
 # %% ../../nbs/10_evaluate/15_transform.ipynb #747c9f92
 def protocol_transform(
     s:DistilledSet,
@@ -45,5 +48,4 @@ def protocol_transform(
     "The augmentation of a protocol for a set"
     data, ipc = as_data(s), max(1, round(len(s)/len(s.classes)))
     r = get_recipe(protocol, data.name, ipc, len(s.classes), data.size, **changes)
-    plain = dict(shuffle=1, crop_scale=(), flip=0., jitter=0., lighting=0., dsa='')
-    return ProtocolTransform(r if train else replace(r, **plain), data.stats, seed)
+    return ProtocolTransform(r if train else replace(r, **_PLAIN), data.stats, seed)
