@@ -199,8 +199,8 @@ def _evaluate(argv):
     _option(p, 'keep', 'folder of finished trainings, found again when called again (default: in the cache), or none')
     _option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
     p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
-    return _evaluated(_in_range(p.parse_args(argv), table='out', keep='out', resize='arch', teacher_arch='arch',
-                                order='arch', teacher_classes='out', teacher_size='size'))
+    return _evaluated(_in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
+                                teacher_classes='out', teacher_size='size'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #b92b5a6e
 def _evaluated(o):

@@ -55,8 +55,12 @@ def fit(
     epochs:int,
     keep:Resume|None=None,      # where the state goes; None: nowhere
     name:str='training',        # of its file there
+    upto:int|None=None,         # stop after so many of the epochs
+    **more,                     # what else has a state: name -> tensor, list, or object with a state_dict
 )->Student:
     "Train, from the beginning or from where an earlier run was interrupted"
-    if keep is not None: learn.epochs = lambda n: keep.steps(n, dict(training=TrainingState(learn)), name, show=False)
+    keep = Resume() if keep is None else keep
+    state = dict(training=TrainingState(learn)) | more
+    learn.epochs = lambda n: keep.steps(upto or n, state, name, show=False)
     with learn.no_logging(): learn.fit(epochs)
     return learn
