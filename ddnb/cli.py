@@ -196,6 +196,8 @@ def _evaluate(argv):
     _option(p, 'epochs', "of a training (default: the protocol's)", type=int)
     _option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
     _option(p, 'resize', "how test photos become square: adm, squash or torchvision (default: the protocol's)")
+    _option(p, 'baselines', 'real images beside the sets: random, herding, k_center, medoids, confident, ccs, ...',
+            'random,herding')
     _option(p, 'keep', 'folder of finished trainings, found again when called again (default: in the cache), or none')
     _option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
     p.add_argument('--quiet', action='store_true', help='no progress on the error stream')
@@ -217,7 +219,8 @@ def _evaluated(o):
     teacher, data = _teacher(o, first, data)
     c = compare(
         sets, data, o.protocol, o.arch, o.repeats, o.seed, o.device, teacher=teacher, epochs=o.epochs, size=o.size,
-        resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet
+        resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet,
+        baselines=tuple(b.strip() for b in o.baselines.split(',') if b.strip())
     )
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())

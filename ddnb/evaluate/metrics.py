@@ -203,5 +203,5 @@ def _known(s, data, protocol, arch, k, n, seed, device, changes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'dropout').initial_seed())
         learn = fit(student(x, y, seen, r, arch, seed, device), r.epochs)
-    test = learn.test_during
-    return accuracy(test.net(), Split(oy, seen.size, images=ox), seen.stats), accuracy(test.net(), test.part, seen.stats)
+    net, part = learn.test_during.net(), learn.test_during.part
+    return accuracy(net, Split(oy, seen.size, images=ox), seen.stats), accuracy(net, part, seen.stats)
