@@ -19,6 +19,7 @@ from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..baselines import random as random_images
 from ..classifiers.recipe import Recipe
+from .rungs import check_one_rung, rung_repeats
 from .scores import Scores, at_size, data_of, evaluate, evaluate_each, evaluation_units, join_scores
 from .scores import real_data, training_inputs, set_recipe, spread
 
@@ -63,6 +64,7 @@ def difference(
     level:float=0.95,       # of the interval
 )->Difference:
     "Paired difference of last-epoch accuracies with its confidence interval; Welch's where numbers of runs differ"
+    check_one_rung((a.recipe, b.recipe))
     x, y = (np.array([r['last'] for r in s.runs]) for s in (a, b))
     n, q = min(len(x), len(y)), (1 + level) / 2
     mean = float(x.mean()-y.mean())
@@ -80,6 +82,7 @@ class Comparison:
     data:str
     ipc:int
     bits:dict[str,float]=field(default_factory=dict)    # per class
+    def __post_init__(self): check_one_rung(s.recipe for s in self.scores.values())
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #0512fe41
 @patch
@@ -273,6 +276,7 @@ def compare(
     if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
     first = next(s for _,s in _each(sets))
     real, ipc = real_data(first, data), _images_per_class(first)
+    repeats = rung_repeats(changes.get('rung'), repeats)
     _check_alike(sets, ipc)
     r = set_recipe(first, real, protocol, arch, **changes)
     data = data_of(first, real, r)
@@ -297,6 +301,7 @@ def plot_curves(
     "Accuracy over images per class, or over kB per class, with error bars"
     import matplotlib.pyplot as plt
     known(over, ('ipc', 'bits'), 'axis')
+    check_one_rung(s.recipe for c in comparisons for s in c.scores.values())
     ax = ax or plt.subplots(figsize=(4.5, 3))[1]
     for n in dict.fromkeys(n for c in comparisons for n in c.scores):
         here = sorted(

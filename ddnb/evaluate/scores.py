@@ -26,6 +26,7 @@ from .labels import as_logits, resize_images
 from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs
 from ..classifiers.learner import to_float
 from ..classifiers.recipe import Recipe
+from .rungs import check_one_rung, on_rung, rung_repeats
 from .recipes import OWN_RESIZE, get_recipe
 from ..classifiers.order import check_order
 from ..classifiers.teachers import bind, load_teacher
@@ -34,7 +35,8 @@ from .units import Unit, describe_unit, results_folder, work
 
 # %% auto #0
 __all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'training_inputs', 'real_data', 'data_of', 'step_times',
-           'cost', 'runs_together', 'say_cost', 'evaluation_units', 'evaluate_each', 'evaluate', 'set_recipe']
+           'training_seconds', 'steps_of', 'cost', 'runs_together', 'say_cost', 'evaluation_units', 'evaluate_each',
+           'evaluate', 'set_recipe']
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #26b26825
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def join_scores(
     scores:list[Scores],        # of the same recipe and network, one for each set
 )->Scores:
     "All runs of several sets as one; every run remembers its set"
+    check_one_rung(s.recipe for s in scores)
     return Scores([r | dict(set=k) for k,s in enumerate(scores) for r in s.runs], scores[0].recipe, scores[0].arch)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f8060334
@@ -220,6 +223,21 @@ def step_times(
     tested = _clock(lambda: predictions(net, data.test, data.stats, torch.arange(few)), device)/few
     return _clock(step, device)*(1.3 if r.double_forward else 1), tested
 
+# %% ../../nbs/10_evaluate/03_scores.ipynb #e04315f4
+def training_seconds(
+    x:Tensor, y:Tensor, data:ImageData, r:Recipe, arch:str|None=None, device:torch.device|None=None, teacher=None,
+)->Callable[[Recipe],float]:    # from a recipe with this network, of any length, to seconds
+    "Time a step and a test here: how long a training will take"
+    step, image = step_times(x, y, data, r, arch, device, teacher)
+    def seconds(r):
+        tests = len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
+        return steps_of(len(x), r)*step + tests*image
+    return seconds
+
+def steps_of(n:int, r:Recipe)->int:
+    "Steps of a training on `n` images"
+    return r.epochs*-(-n//r.batch_size)
+
 # %% ../../nbs/10_evaluate/03_scores.ipynb #9abd6b71
 def cost(
     x:Tensor, y:Tensor, data:ImageData, r:Recipe,
@@ -227,10 +245,7 @@ def cost(
 )->str:
     "One line: how many trainings and steps, and about how long here"
     device = device or get_device()
-    step, image = step_times(x, y, data, r, arch, device, teacher)
-    steps = r.epochs*-(-len(x)//r.batch_size)
-    tests = len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
-    each = steps*step + tests*image
+    each, steps = training_seconds(x, y, data, r, arch, device, teacher)(r), steps_of(len(x), r)
     together = runs_together(data, r, arch, repeats, device)
     order, most = ('together as one computation', 'at most ') if together else ('one after another', '')
     return (f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, {order} on {device.type}: "
@@ -315,6 +330,7 @@ def evaluate(
 )->Scores:                              # percent
     "Train students on a set and measure them on the real test images"
     given = dict(device=device, teacher=teacher, keep=keep, **changes)
+    repeats = rung_repeats(changes.get('rung'), repeats)
     return evaluate_each([partial(evaluation_units, s, data, protocol, arch, repeats, seed, **given)], progress)[0]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
@@ -340,6 +356,7 @@ def set_recipe(
     protocol:str|Recipe='hard',
     arch:str|None=None,
     size:int|None=None,             # pixels; None: the protocol's own
+    rung:str|None=None,             # a shorter length of the protocol, by name; None: all of it
     **changes,                      # constants of the recipe
 )->Recipe:
     "The recipe for a set; one that learned a step size is trained with it under `dc`"
@@ -349,5 +366,7 @@ def set_recipe(
     r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
     if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
     if files and not r.resize and isinstance(protocol, str): r = replace(r, resize=OWN_RESIZE[protocol])
+    if rung and changes.get('epochs') is not None: raise DdnbError("a rung has its own epochs; leave one of both out")
+    r = on_rung(r, rung, arch, size or data.size)
     _check_stored(s, r)
     return r
