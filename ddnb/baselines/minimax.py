@@ -14,7 +14,7 @@ from torch import Tensor
 from ..classifiers.features import name_features
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
-from ..errors import DdnbError
+from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
@@ -24,7 +24,7 @@ from ..generators.diffusion.latent import LatentDiffusion
 from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample
 from ..generators.sets import gather, open_inputs
-from ..sets.folder import collector
+from ..sets.folder import collector, forgetting
 from ..generators.diffusion.train import random_batches, drop_labels
 
 # %% auto #0
@@ -126,11 +126,14 @@ def finetune(
         i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g).to(gen.device)
         given = drop_labels(gen_labels[y[idx]], gen.null, .1, g)
         loss = _step_loss(net, s, x0, noise, i, y[idx], given, real, drawn, represent, diverse)
+        if not loss.isfinite(): raise diverged(f"minimax diverged: its loss is {loss.item()} at step {k}", dict(lr=lr))
         opt.zero_grad()
         loss.backward()
         opt.step()
         torch._foreach_lerp_(average, [p.detach() for p in params], 1-min(decay, (1+k)/(10+k)))
     for p,a in zip(params, average): p.data = a
+    if not all(p.isfinite().all() for p in params):
+        raise diverged('minimax diverged: its weights are infinite', dict(lr=lr))
     more = name_features(net), gen.class_names, gen.licence, gen.device, gen.dtype
     return LatentDiffusion(gen.vae, fold(net), gen.betas, f'{gen.id}+minimax', *more)
 
@@ -192,8 +195,13 @@ def _distill(data, gen, ipc, seed, out, progress, o):
     for part in groups(len(data.classes), o['group']):
         todo, acc = [c for c in part if c not in w.done], defaultdict(list)
         if not todo: continue
-        tuned = finetune(gen, data, part, seed, progress=progress, **{k: o[k] for k in _TRAIN})
         items, sampling = [(c, i) for c in todo for i in range(ipc)], {k: o[k] for k in _SAMPLE}
-        stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
-        for items,z in stream: gather(w, acc, ipc, items, z, tuned, o)
+        with forgetting(w):
+            tuned = finetune(gen, data, part, seed, progress=progress, **{k: o[k] for k in _TRAIN})
+            stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
+            for items,z in stream: gather(w, acc, ipc, items, _bounded(z, o), tuned, o)
     return w.close()
+def _bounded(z, o):
+    "Latents, whose unit is about 1, unless they left all bounds"
+    if z.square().mean() < 100: return z
+    raise diverged("minimax diverged: its latents left all bounds", o)

@@ -174,6 +174,10 @@ def _key(data, r, seed):
     of = describe(data) | ({} if data.val or data.test else dict(held_out=.1))
     job = json.dumps([of, constants(r), seed], sort_keys=True, default=str)
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
+def _of_job(t, file):
+    "A teacher from the cache, if it was kept for this very job"
+    if t.info.get('key', file.stem) == file.stem: return t
+    raise DdnbError(f"{file} is another job's teacher ({t.info['key']}); delete it, and it is trained again")
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
 @checked
@@ -188,7 +192,7 @@ def train_teacher(
     "A classifier of the real training images, from the cache where it was trained before"
     r = teacher_recipe(data, arch, **changes)
     file = _key(data, r, seed)
-    if cache and file.exists(): return load_weights(file, device=device)
+    if cache and file.exists(): return _of_job(load_weights(file, device=device), file)
     seen, part = held_out(data)
     images = seen.train.batch(torch.arange(len(seen.train)))
     learn = student(images, seen.train.labels, replace(seen, test=part), r, seed=seed, device=device)
@@ -202,6 +206,7 @@ def train_teacher(
         recipe=constants(r),
         seed=seed,
         data=data.name,
+        key=file.stem,
     )
     t = Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
     if cache: save_teacher(t, file)
