@@ -146,7 +146,8 @@ def check_seal(
 
 # %% ../nbs/00_foundations/01_files.ipynb #beb24b3c
 def _packed(kind, content, head):
-    if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode()
+    if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode(
+            errors='backslashreplace')
     if kind == '.safetensors':
         return st_bytes(
             {k: t.detach().cpu().contiguous() for k, t in content.items()}, {**(head or {}), 'ddnb.seal': SEAL}

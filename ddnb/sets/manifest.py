@@ -18,7 +18,8 @@ def as_json(
     d:dict,         # a manifest
 )->bytes:
     "A manifest as it stands on disk"
-    return json.dumps(d, indent=1, ensure_ascii=False, default=str).encode()
+    text = json.dumps(d, indent=1, ensure_ascii=False, default=str)
+    return text.encode(errors='backslashreplace')       # a name that is no Unicode stands as JSON's escape
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #c805a731
 def self_sha(

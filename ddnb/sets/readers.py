@@ -13,12 +13,12 @@ from torch import Tensor
 from ..data.folders import list_files
 from ..data.images import ImageData, center_crop, decode_image, to_tensor
 from ..errors import DataWarning, DdnbError, known
-from ..files import open_regular
+from ..files import open_regular, read_regular
 from .exporters import open_pyarrow
 
 # %% auto #0
 __all__ = ['SCALES', 'FORMATS', 'say', 'is_file', 'load_tensors', 'to_unit', 'upright', 'unpack', 'hard_and_soft', 'dialect',
-           'read_dialect', 'read_tables', 'table_picture', 'table_names']
+           'read_dialect', 'read_tables', 'table_picture', 'table_size', 'said_names', 'table_names']
 
 # %% ../../nbs/02_sets/08_readers.ipynb #1f4a68f2
 def say(
@@ -301,6 +301,35 @@ def table_picture(
     if not isinstance(data, (bytes, bytearray)):
         raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
     return to_tensor(center_crop(decode_image(bytes(data), what), size))
+
+# %% ../../nbs/02_sets/08_readers.ipynb #b84997a6
+def table_size(
+    tab,                # a pyarrow table with a column `image`
+    path:Path,          # for messages
+)->int|None:            # None: they differ, are not square, or there are none
+    "The side that all pictures of a sample of a table have"
+    sizes, n = set(), len(tab)
+    for i in range(0, n, max(1, n//50)):
+        v = tab['image'][i].as_py() if 'image' in tab.column_names else None
+        data = v.get('bytes') if isinstance(v, dict) else v
+        if not isinstance(data, bytes): return None
+        sizes.add(decode_image(data, f'image {i} of {path.name}').size)
+    return sizes.pop()[0] if len(sizes) == 1 and len(set(*sizes)) == 1 else None
+
+# %% ../../nbs/02_sets/08_readers.ipynb #7fa8bc59
+def said_names(
+    path:Path,          # of class folders, perhaps with a `metadata.jsonl` beside them
+)->dict[str,str]:       # folder -> name of its class; empty where nothing is said, or nothing clear
+    "What the list beside class folders calls them"
+    said = {}
+    try:
+        for line in read_regular(path/'metadata.jsonl', 2**30).decode().splitlines():
+            row = json.loads(line)
+            folder, _, file = row['file_name'].rpartition('/')
+            name = row['class_name']
+            if not (file and isinstance(name, str) and said.setdefault(folder, name) == name): return {}
+    except (DdnbError, KeyError, TypeError, ValueError, AttributeError, RecursionError): return {}
+    return said if len(set(said.values())) == len(said) else {}
 
 # %% ../../nbs/02_sets/08_readers.ipynb #d9dcabbf
 def table_names(
