@@ -90,3 +90,15 @@ def test_a_label_meets_the_class_called_by_it(tmp_path):
     for i,c in enumerate(years.classes): assert torch.allclose(s.images[s.labels == i].float(), want[c.name][None], atol=1e-2)
     torch.save([torch.rand(3, 3, 8, 8), torch.tensor([0, 1, 2])], tmp_path/'t.pt')
     with pytest.warns(DataWarning, match='order of years was assumed'): import_set(tmp_path/'t.pt', years, format='idc')
+
+SIGNS = ('C', 'C++', 'C#', 'a/b', 'a\\b', 'a b', 'a-b', '.net', '猫', 'что?', 'что!', '🐈', '🐕', 'con', 'x'*300, 'x'*301, ' y ', 'y')
+@pytest.mark.parametrize('format', ('imagefolder', 'parquet', 'pt', 'safetensors'))
+def test_signs_survive_every_format(tmp_path, format):
+    if format == 'parquet': pytest.importorskip('pyarrow')
+    n = len(SIGNS)
+    images = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
+    data = ImageData('signs', [ClassInfo(c) for c in SIGNS], 4, Split(torch.arange(n), 4, images=images))
+    s = DistilledSet(images, torch.arange(n), data.classes, info=dict(method='demo', seed=0, options={}))
+    for given in (data, None) if format != 'imagefolder' else (data,):
+        back = import_set(export(s, tmp_path/f'{given is None}', format), given)
+        assert torch.equal(back.images, images) and torch.equal(back.labels, s.labels) and list(back.classes) == data.classes

@@ -135,7 +135,8 @@ def _imagefolder(s, path):
         'metadata.jsonl': '\n'.join(lines) + '\n',
         'README.md': card(s, '  data_files: [{split: train, path: ["**/*.png", metadata.jsonl]}]'),
     }
-    _write_tree(path, [*zip(names, _pictures(s)), *((k, v.encode(errors='backslashreplace')) for k,v in text.items()), *soft.items()])
+    said = {k: v.encode(errors='backslashreplace') for k,v in text.items()}
+    _write_tree(path, [*zip(names, _pictures(s)), *(said | soft).items()])
 
 # %% ../../nbs/02_sets/07_exporters.ipynb #4d723d3b
 def open_pyarrow():

@@ -20,7 +20,7 @@ from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from .exporters import export
 from .manifest import odd_head
-from .readers import FORMATS, dialect, hard_and_soft, is_file, load_tensors, said_names
+from .readers import FORMATS, bytes_of, dialect, hard_and_soft, is_file, load_tensors, said_names
 from .readers import read_dialect, read_tables, say
 from .readers import table_names, table_picture, table_size, to_unit, unpack, upright
 
@@ -31,6 +31,10 @@ __all__ = ['recognise', 'import_set', 'FORMATS', 'export', 'unpack']
 _all_ = ['FORMATS', 'export', 'unpack']
 
 # %% ../../nbs/02_sets/09_importers.ipynb #ad079f31
+def _text(path):
+    try: return Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as e:
+        raise DdnbError(f"cannot read the class order {path} ({type(e).__name__}); it is a text file") from None
 def _order(order, classes):
     "The list that numbers count in, as labels of the data"
     if order == 'data': return list(range(len(classes)))
@@ -43,7 +47,7 @@ def _order(order, classes):
             )
         order = [
             l.split()[0] if re.match(r'n\d{8}\b', l) else l
-            for l in map(str.strip, Path(order).read_text(encoding='utf-8').splitlines())
+            for l in map(str.strip, _text(order).splitlines())
             if l
         ]
     labels = find_classes(order, classes)
@@ -275,6 +279,7 @@ def _own(path, fmt):
     ):
         raise DdnbError(f"{path} does not hold as many labels as images")
     x = upright(x, path)
+    x = x.float() if x.is_floating_point() else bytes_of(x, path)
     if len(classes) > max(1000, 10*len(x)):
         raise DdnbError(f"{path} lists {len(classes):,} classes for {len(x)} images; no honest file does")
     if y.min() < 0 or y.max() >= len(classes):
