@@ -1,14 +1,17 @@
 "Whose class is whose: what is forgiven in a name, and what never is"
 import itertools, unicodedata
-import pytest
+import pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from ddnb.core import ClassInfo
-from ddnb.data.images import ImageData
+from ddnb.data.images import ImageData, Split
 from ddnb.data.names import ClassNames, find_classes, fold, synonyms
 from ddnb.data.subsets import imagenet_classes
 from ddnb.errors import DdnbError
 from ddnb.generators.base import match_classes
+from ddnb.sets.distilled import DistilledSet
+from ddnb.sets.exporters import export
+from ddnb.sets.importers import import_set
 
 WORDS = st.text(st.characters(categories=('Lu', 'Ll', 'Lo', 'Nd', 'So')), min_size=1, max_size=8)
 NAMES = st.lists(WORDS, min_size=1, max_size=3).map(' '.join)
@@ -100,5 +103,5 @@ def test_signs_survive_every_format(tmp_path, format):
     data = ImageData('signs', [ClassInfo(c) for c in SIGNS], 4, Split(torch.arange(n), 4, images=images))
     s = DistilledSet(images, torch.arange(n), data.classes, info=dict(method='demo', seed=0, options={}))
     for given in (data, None) if format != 'imagefolder' else (data,):
-        back = import_set(export(s, tmp_path/f'{given is None}', format), given)
+        back = import_set(export(s, tmp_path/f'{given is None}.{format}', format), given)
         assert torch.equal(back.images, images) and torch.equal(back.labels, s.labels) and list(back.classes) == data.classes

@@ -98,7 +98,7 @@ def bytes_of(
 )->Tensor:              # uint8
     "Whole numbers as pixels"
     if x.dtype == torch.bool: return x.to(torch.uint8)*255
-    if x.numel() and (x.min() < 0 or x.max() > 255):
+    if x.numel() and (int(x.min()) < 0 or int(x.max()) > 255):
         raise DdnbError(
             f"{what} has whole numbers between {int(x.min())} and {int(x.max())} as images; 0 to 255 are expected"
         )
