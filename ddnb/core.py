@@ -10,7 +10,7 @@ import torch
 from .errors import DataWarning, DdnbError, known     # the place where 0.1.0 kept them
 
 # %% auto #0
-__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'fixed_batches', 'DdnbError']
+__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'batch_shape', 'fixed_batches', 'DdnbError']
 
 # %% ../nbs/00_foundations/02_core.ipynb #c0de0e55
 _all_ = ['DdnbError']          # where 0.1.0 had it
@@ -75,11 +75,23 @@ def progress(
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])
 ClassInfo.__doc__ = "A class: its name and its WordNet id (None where it has none)"
 
+# %% ../nbs/00_foundations/02_core.ipynb #2c023682
+def batch_shape(
+    n:int,              # items of the whole run
+    most:int=64,        # in one batch
+    least:int=8,        # batches, from 96 items on
+)->int:
+    "The largest batch that pads less than 5 % of the work"
+    n, batches = max(n, 1), max(-(-n//most), least if n >= 96 else 1)
+    while 20*(batches*-(-n//batches) - n) >= n: batches += 1
+    return -(-n//batches)
+
 # %% ../nbs/00_foundations/02_core.ipynb #0817e8c2
 def fixed_batches(
     n:int,              # how many items
-    batch_size:int,     # the fixed shape
+    batch_size:int|None=None,   # the fixed shape; None: `batch_shape`
 )->list[tuple[list[int],int]]:  # positions (always `batch_size` of them), and how many of them are real
     "Cut `range(n)` into batches of one shape; the last one repeats its last item"
+    batch_size = batch_size or batch_shape(n)
     starts = range(0, n, batch_size)
     return [([min(s+k, n-1) for k in range(batch_size)], min(batch_size, n-s)) for s in starts]

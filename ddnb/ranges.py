@@ -195,6 +195,7 @@ RANGES |= dict(
     weight_decay=Real(), gamma=_share, temperature=_rate, ema=Real(0, 1), evals=Whole(), flip=Real(0, 1),
     jitter=Real(0, 1), lighting=Real(0, 10), cutmix=Real(0, 1000), shuffle=Whole(1, 1024), test_from=Real(0, 1),
     scales=Many(Real(0, 1000)), stops=Many(Real(0, 1)), val=Share(), zoom=Real(0, 100, above=True),
+    keep=Place(), rung=Text(('glance', 'short', 'middle', 'long', 'full')), minutes=Real(0, 10**5, above=True),
     # data
     root=Place(), size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
 

@@ -16,6 +16,7 @@ from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
+from ..sets.resume import Resume
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
@@ -25,6 +26,7 @@ from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample
 from ..generators.sets import gather, open_inputs
 from ..sets.folder import collector, forgetting
+from ..sets.manifest import run_shape
 from ..generators.diffusion.train import random_batches, drop_labels
 
 # %% auto #0
@@ -38,7 +40,10 @@ class Bank:
         for row,c in zip(rows.detach().flatten(1), labels): self.rows[c] = [*self.rows[c], row][-self.size:]
     def cosines(self, row:Tensor, label:int)->Tensor|None:
         "Similarity of a row to those of its class; None where there are none yet"
-        return F.cosine_similarity(row.flatten()[None], torch.stack(self.rows[label])) if self.rows[label] else None
+        if not self.rows[label]: return None
+        return F.cosine_similarity(row.flatten()[None], torch.stack(self.rows[label]).to(row.device))
+    def state_dict(self)->dict: return {c: torch.stack(rows).cpu() for c,rows in self.rows.items()}
+    def load_state_dict(self, kept:dict): self.rows = defaultdict(list, {c: list(rows) for c,rows in kept.items()})
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #fe993e9e
 def minimax_terms(
@@ -57,7 +62,7 @@ def _posteriors(gen, data, classes):
     "Scaled posterior means and deviations of the training images of some classes, and their labels"
     at, rows = torch.cat([data.train.of_class(c) for c in classes]), []
     with torch.no_grad():
-        for idx,n in fixed_batches(len(at), 64):
+        for idx,n in gen.pieces(len(at), None):
             q = gen.vae.encode(data.train.batch(at[idx]).to(gen.device, gen.vae_dtype)/127.5-1).latent_dist
             rows.append(torch.stack([q.mean, q.std])[:,:n].float().cpu()*gen.scale)
     mean, std = torch.cat(rows, 1)
@@ -95,6 +100,20 @@ def _step_loss(net, s, x0, noise, i, labels, given, real, drawn, represent, dive
     drawn.add(guess, own)
     return hybrid_loss(s, out, x0, x, i, noise).mean() + represent*far + diverse*near
 
+# %% ../../nbs/09_baselines/07_minimax.ipynb #141d7c7e
+class _Row:
+    "Tensors that are trained in place, under one name"
+    def __init__(self, tensors): self.tensors = tensors
+    def state_dict(self): return dict(enumerate(t.detach().cpu() for t in self.tensors))
+    def load_state_dict(self, kept):
+        for k,t in enumerate(self.tensors): t.data.copy_(kept[k])
+
+class _Draws:
+    "The state of a random generator"
+    def __init__(self, g): self.g = g
+    def state_dict(self): return dict(state=self.g.get_state())
+    def load_state_dict(self, kept): self.g.set_state(kept['state'])
+
 # %% ../../nbs/09_baselines/07_minimax.ipynb #34d2006f
 def finetune(
     gen:LatentDiffusion,
@@ -111,6 +130,7 @@ def finetune(
     group:int=20,                   # most classes of one model
     decay:float=0.9999,             # of the weight average, less at the beginning
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->LatentDiffusion:                 # a generator of its own
     "Fine-tune a DiT for representativeness and diversity (Minimax diffusion)"
     classes = list(range(len(data.classes))) if classes is None else classes
@@ -121,7 +141,9 @@ def finetune(
     average = [p.detach().clone() for p in params]
     real, drawn, n = Bank(memory), Bank(memory), steps or epochs*-(-len(y)//train_batch)
     batches = list(random_batches(len(y), n, min(train_batch, len(y)), g))
-    for k,idx in enumerate(progress_bar(batches, 'minimax', progress)):
+    state = dict(weights=_Row(params), average=_Row(average), opt=opt, draws=_Draws(g), real=real, drawn=drawn)
+    for k in keep.steps(n, state, f'minimax of {len(classes)} classes from {classes[0]}', progress):
+        idx = batches[k]
         x0 = (mean[idx] + std[idx]*torch.randn(mean[idx].shape, generator=g)).to(gen.device)
         i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g).to(gen.device)
         given = drop_labels(gen_labels[y[idx]], gen.null, .1, g)
@@ -160,7 +182,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class
     seed:int=0,
-    batch_size:int=64,                  # fixed shape of the sampling
+    batch_size:int|None=None,           # fixed shape of the sampling; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     epochs:int|None=None,               # of fine-tuning
@@ -190,14 +212,16 @@ def _distill(data, gen, ipc, seed, out, progress, o):
     check_ipc(ipc, data)
     _check(gen, data, [], 1)
     process(gen, o['num_steps'], o['sampler'])
+    o['batch_size'] = run_shape(o.get('batch_size'), ipc*len(groups(len(data.classes), o['group'])[0]), out)
     gen_labels = gen.labels_of(data)
     w = collector(out, job('minimax', data, ipc, seed, o, gen.describe()), data.classes)
     for part in groups(len(data.classes), o['group']):
         todo, acc = [c for c in part if c not in w.done], defaultdict(list)
         if not todo: continue
+        keep = Resume(w.parts, w.unfinished) if out else Resume()
         items, sampling = [(c, i) for c in todo for i in range(ipc)], {k: o[k] for k in _SAMPLE}
         with forgetting(w):
-            tuned = finetune(gen, data, part, seed, progress=progress, **{k: o[k] for k in _TRAIN})
+            tuned = finetune(gen, data, part, seed, progress=progress, keep=keep, **{k: o[k] for k in _TRAIN})
             stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
             for items,z in stream: gather(w, acc, ipc, items, _bounded(z, o), tuned, o)
     return w.close()

@@ -40,7 +40,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # whose latents; None: the data's own
     ipc:int=10,                         # images per class, and modes per class
     seed:int=0,                         # of k-means
-    batch_size:int=64,                  # unused: nothing is sampled
+    batch_size:int|None=None,           # unused: nothing is sampled
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     device:str|torch.device|None=None,  # None: the best there is

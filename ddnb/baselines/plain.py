@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
+from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.sets import open_inputs, sampled_set
@@ -31,7 +32,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, its name, folder or model id; None: the data's
     ipc:int=10,                         # images per class
     seed:int=0,
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     cfg_scale:float|None=None,          # s, classifier-free guidance
@@ -43,6 +44,7 @@ def distill(
 )->DistilledSet:
     "`ipc` unguided samples of every class"
     data, gen = open_inputs(data, generator, device, dtype)
+    batch_size = run_shape(batch_size, ipc*len(data.classes), out)
     given = dict(cfg_scale=cfg_scale, num_steps=num_steps, sampler=sampler, batch_size=batch_size)
     options = _options(data, gen, cfg_channels, **given)
     return sampled_set(job('plain', data, ipc, seed, options, gen.describe()), data, gen, options, out, progress)

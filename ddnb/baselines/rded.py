@@ -18,7 +18,7 @@ from ..data.images import ImageData
 from ..data.load import load_data
 from ..classifiers.learner import to_float
 from ..classifiers.teachers import Teacher, columns
-from ..core import fixed_batches
+from ..core import batch_shape, fixed_batches
 from ..sets.folder import collector
 
 # %% auto #0
@@ -38,11 +38,12 @@ def best_crops(
     column:int,             # the class's output
     images:Tensor,          # (n, 3, S, S) uint8, of one class
     boxes:Tensor,           # (n, crops, 4): top, left, height, width
-    batch_size:int=64,      # fixed shape of the work
+    batch_size:int|None=None,   # fixed shape of the work; None: from the number of crops
 )->tuple[Tensor,Tensor]:    # (n,) loss of the best crop of every image, (n, 4) its box
     "The crop of every image that the teacher finds easiest"
     crops = boxes.shape[1]
     which = torch.arange(len(images)).repeat_interleave(crops)
+    batch_size = batch_size or batch_shape(len(which))
     batches = zip(which.split(batch_size), boxes.flatten(0, 1).split(batch_size))
     losses = torch.cat([_losses(teacher, column, images[idx], b, batch_size) for idx,b in batches])
     low, k = losses.view(-1, crops).min(1)

@@ -139,7 +139,7 @@ def refine_latents(
     stream:Iterable,            # (items, latents) pairs; an item is (label, index)
     gen_labels:Tensor,          # the generator's label for each label of the data
     seed:int=0,                 # of noise and timesteps
-    batch_size:int=64,          # the fixed shape
+    batch_size:int=64,          # the fixed shape of a stream whose length is not known
     iterations:int=100,
     lr:float=6e-4,              # of Adam
     t_hat:int=11,               # highest noise level, in kept steps of 50: 11 is T/4

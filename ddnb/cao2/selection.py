@@ -15,6 +15,7 @@ from ..core import progress as progress_bar, rng
 from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet, ancestry
+from ..sets.manifest import run_shape
 from ..sets.folder import collector
 
 # %% auto #0
@@ -86,7 +87,7 @@ def select(
     fill:str='random',                  # where too few are correct: "random" (the paper) or "ordered" (as released)
     normalise:bool=True,                # False: raw images in [-1, 1], as released
     seed:int=0,                         # of strategies and fillings that draw
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     device:str|torch.device|None=None,  # None: the best there is
@@ -94,15 +95,17 @@ def select(
     "The images of a set that a classifier recognises (CaO2, stage 1)"
     _check_pool(s, data, ipc, strategy, fill)
     teacher = open_selector(selector, data, device)
-    cols = columns(teacher, data)
+    cols, batch_size = columns(teacher, data), run_shape(batch_size, len(s.images), out)
     options = dict(selector=name_selector(selector, teacher), strategy=strategy, fill=fill, normalise=normalise,
                    batch_size=batch_size)
     head = {k: s.info.get(k) for k in ('data', 'generator', 'licences', 'space')}
     own = dict(method='cao2.select', seed=seed, ipc=ipc, options=options, ancestors=ancestry(s))
     w = collector(out, head | own, s.classes)
-    for c in progress_bar([c for c in range(len(s.classes)) if c not in w.done], 'selecting', progress):
-        idx = (s.labels == c).nonzero().flatten()
-        probs = probabilities(teacher, s.images[idx], batch_size, normalise)
-        idx = idx[choose(probs, int(cols[c]), ipc, strategy, fill, rng(seed, 'select', c))]
+    todo = [c for c in range(len(s.classes)) if c not in w.done]
+    at = torch.isin(s.labels, torch.tensor(todo)).nonzero().flatten()
+    probs = probabilities(teacher, s.images[at], batch_size, normalise) if todo else None
+    for c in progress_bar(todo, 'selecting', progress):
+        own = s.labels[at] == c
+        idx = at[own][choose(probs[own], int(cols[c]), ipc, strategy, fill, rng(seed, 'select', c))]
         w.put(c, s.images[idx], None if s.latents is None else s.latents[idx])
     return w.close()

@@ -12,6 +12,7 @@ from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, known
 from ..sets.distilled import DistilledSet, ancestry, as_data
 from ..sets.folder import collector
+from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..data.subsets import is_subset
 from .mar_refinement import check_mar, refine_mar
@@ -83,11 +84,11 @@ def _selected(stream, gen, teacher, cols, o, ipc, seed):
     "Pools in, the chosen ones of each class out"
     pools, size, normalised = defaultdict(list), o['batch_size'], o['selector_input'] == 'normalised'
     for items,zs in stream:
-        for (label,_),z in zip(items, zs.cpu()):
-            pools[label].append(z)
+        seen = probabilities(teacher, gen.decode(zs, size), size, normalised)
+        for (label,_),z,p in zip(items, zs.cpu(), seen):
+            pools[label].append((z, p))
             if len(pools[label]) < o['pool']*ipc: continue
-            pool = torch.stack(pools.pop(label))
-            probs = probabilities(teacher, gen.decode(pool, size), size, normalised)
+            pool, probs = map(torch.stack, zip(*pools.pop(label)))
             kept = choose(probs, int(cols[label]), ipc, o['strategy'], o['fill'], rng(seed, 'select', label))
             yield [(label, i) for i in range(ipc)], pool[kept]
 
@@ -155,7 +156,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class
     seed:int=0,                         # of noise, selection and refinement
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     selector:str|Path|Teacher|None=None,# a file, network's name (trained, cached), "pretrained:NAME", or a teacher
@@ -185,7 +186,7 @@ def distill(
     "Samples that a classifier recognises, refined under the model's own loss (CaO2)"
     given = {k: v for k,v in locals().items() if k in _paper | MAR_DEFAULTS and k != 'selector'}
     data, gen = open_inputs(data, generator, device, dtype, noise=False)
-    work = dict(cfg_channels=cfg_channels, batch_size=batch_size)
+    work = dict(cfg_channels=cfg_channels, batch_size=run_shape(batch_size, ipc*len(data.classes), out))
     return _distill(data, gen, ipc, seed, out, progress, selector, work, given)
 
 # %% ../../nbs/06_cao2/03_stages.ipynb #086ff7ac
@@ -246,7 +247,7 @@ def refine(
     s:DistilledSet,                     # a set of images of a generator's classes
     generator:str|Path|DiffusionGenerator|None=None,    # None: the one that the set was made with
     seed:int=0,                         # of the noise and the timesteps
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     iterations:int|None=None,           # of Adam
@@ -265,6 +266,7 @@ def refine(
     "Move the latents of a set down the diffusion model's own loss (CaO2, stage 2)"
     given = {k: v for k,v in locals().items() if k in _REFINE}
     data, gen = as_data(s), _generator_of(s, generator, device, dtype)
+    batch_size = run_shape(batch_size, len(s.images), out)
     row = cao2_options(data.name, s.info.get('ipc') or 1, gen, **given)
     o = {k: row[k] for k in _REFINE if k in row} | dict(batch_size=batch_size)
     _check_generator(gen, o)

@@ -40,7 +40,7 @@ def network_features(
     net:nn.Module,          # one of `ddnb.nets` or of timm, as it was trained
     images:Tensor,          # (N, 3, H, W) uint8
     stats:tuple,            # mean and standard deviation that the network was trained with
-    batch_size:int=64,      # fixed shape of the work
+    batch_size:int|None=None,   # fixed shape of the work; None: from the number of images
 )->Tensor:                  # (N, features) float64, on the CPU
     "What a network says before its head, in evaluation mode"
     net, p, (m, s) = net.eval(), next(net.parameters()), (torch.tensor(v).view(1, 3, 1, 1) for v in stats)

@@ -10,7 +10,8 @@ from torch import Tensor
 import torch
 from .features import name_features
 from .learner import to_float
-from .teachers import Teacher, check_order, columns, held_out, load_teacher
+from .order import check_order
+from .teachers import Teacher, columns, held_out, load_teacher
 from ..core import fixed_batches, get_device
 from ..data.images import ImageData
 
@@ -22,7 +23,7 @@ __all__ = ['probabilities', 'open_selector', 'name_selector']
 def probabilities(
     teacher:Teacher,            # the selector
     images:Tensor,              # (N, 3, H, W) uint8, or float in [0, 1]
-    batch_size:int=64,          # fixed shape of the work
+    batch_size:int|None=None,   # fixed shape of the work; None: from the number of images
     normalise:bool=True,        # as the selector was trained; False: raw images in [-1, 1], as released
 )->Tensor:                      # (N, outputs) float32, on the CPU
     "The selector's softmax over all its classes"

@@ -6,11 +6,12 @@
 from __future__ import annotations
 from dataclasses import asdict, replace
 from ..classifiers.recipe import Recipe, SCHEDULES
+from ..data.images import RESIZE
 from ..errors import known
 from ..nets import dc_padding
 
 # %% auto #0
-__all__ = ['PROTOCOLS', 'hard_epochs', 'hard', 'dc', 'glad', 'soft', 'fkd', 'get_recipe']
+__all__ = ['PROTOCOLS', 'OWN_RESIZE', 'hard_epochs', 'hard', 'dc', 'glad', 'soft', 'fkd', 'get_recipe']
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #7b16613c
 def hard_epochs(
@@ -120,11 +121,13 @@ def fkd(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recip
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #877bd8ac
 PROTOCOLS = dict(hard=hard, soft=soft, fkd=fkd, dc=dc, glad=glad)
+OWN_RESIZE = dict(hard='torchvision', soft='torchvision', fkd='torchvision', dc='squash', glad='torchvision')
 _CHOICES = dict(
     schedule=(SCHEDULES, 'schedule'),
     optimizer=(('sgd', 'adamw'), 'optimizer'),
     precision=(('float32', 'bfloat16', 'float16'), 'precision'),
     labels=(('hard', 'teacher', 'stored'), 'kind of labels'),
+    resize=(('', *RESIZE), 'way to resize'),
 )
 def get_recipe(
     protocol:str|Recipe,        # a name, or a recipe as it is

@@ -224,7 +224,7 @@ class _Count:
     def watch(self): return saved_tensors_hooks(self.pack, lambda held: held.tensor)
     def bytes(self):
         storages = [held.tensor.untyped_storage() for held in self.held]
-        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        return sum({s._cdata: s.nbytes() for s in storages}.values())     # one entry for all views of a storage
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #03a38662
 def unroll(

@@ -6,8 +6,10 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
+from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.sampling import process
@@ -40,7 +42,7 @@ def mgd3_options(
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805b
 class ModeGuides:
-    "The guide of every batch: image `index` of a class is drawn toward mode `index`"
+    "The guide of a run: image `index` of a class is drawn toward mode `index`"
     def __init__(self,
         gen:DiffusionGenerator,
         data:ImageData,
@@ -54,17 +56,14 @@ class ModeGuides:
         steps = process(gen, options['num_steps'], options['sampler'])
         self.stop = options['stop_t'] if timestep is None else stop_index(steps, timestep)
 
-    def __call__(self, labels:list[int]):
-        "Find the modes of the classes still to do; what `sample` asks for a batch's guide"
-        o = self.options
-        self.modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
-                              o['mirror'], self.folder)
-        return self.guide_for
-
-    def guide_for(self, items:list[tuple[int,int]])->ModeGuide:
-        "The guide of a batch of (label, index)"
-        own = torch.stack([self.modes[label][index] for label,index in items])
-        return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
+# %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805c
+@patch
+def __call__(self:ModeGuides, labels:list[int])->ModeGuide:
+    "Find the modes of the classes still to do, and guide toward them"
+    o = self.options
+    modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
+                     o['mirror'], self.folder)
+    return ModeGuide(modes, o['mode_guidance'], self.stop)
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
 @checked
@@ -73,7 +72,7 @@ def distill(
     generator:str|Path|DiffusionGenerator|None=None,    # a generator, name, folder or model id; None: the data's own
     ipc:int=10,                         # images per class, and modes per class
     seed:int=0,                         # of the noise
-    batch_size:int=64,                  # fixed shape of the work
+    batch_size:int|None=None,           # fixed shape of the work; None: with little padding
     out:str|Path|None=None,             # a folder, new or of the same run
     progress:bool=True,
     mode_guidance:float|None=None,      # λ
@@ -92,6 +91,7 @@ def distill(
 )->DistilledSet:
     "Mode-guided dataset distillation: `ipc` images of every class, each drawn toward its own mode (MGD3)"
     data, gen = open_inputs(data, generator, device, dtype)
+    batch_size = run_shape(batch_size, ipc*len(data.classes), out)
     options = mgd3_options(
         data.name, getattr(gen, 'defaults', None), mode_guidance=mode_guidance, stop_t=stop_t,
         stop_timestep=stop_timestep, cfg_scale=cfg_scale, cfg_channels=cfg_channels or gen.cfg_channels,

@@ -6,12 +6,13 @@
 from __future__ import annotations
 import hashlib, json, os
 from pathlib import Path
+from ..core import batch_shape
 from ..errors import DdnbError
 from ..files import read_regular
 from .content import within
 
 # %% auto #0
-__all__ = ['SCHEMA', 'as_json', 'self_sha', 'is_entry', 'odd_head', 'read_manifest']
+__all__ = ['SCHEMA', 'as_json', 'self_sha', 'is_entry', 'odd_head', 'read_manifest', 'run_shape']
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #b9ce9589
 def as_json(
@@ -102,3 +103,16 @@ def read_manifest(
     if not (unfinished or m.get('complete')):
         raise DdnbError(f"{folder} is not finished; run the same command again and it continues")
     return m
+
+# %% ../../nbs/02_sets/03_manifest.ipynb #d8c80c2f
+def run_shape(
+    given:int|None,             # `batch_size`, where the caller named one
+    images:int,                 # of the whole run
+    out:str|Path|None=None,     # a folder that an earlier run may have begun
+)->int:
+    "Images in one batch: as the caller says, else as the run that is continued, else with the least padding"
+    if given: return given
+    try: there = read_manifest(out, unfinished=True).get('options') if out else None
+    except DdnbError: there = None          # whoever opens the folder says what is wrong with it
+    kept = (there or {}).get('batch_size')
+    return kept if type(kept) is int and kept > 0 else batch_shape(images)

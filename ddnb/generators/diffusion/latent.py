@@ -10,7 +10,7 @@ import torch
 from fastcore.basics import patch
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 from torch import Tensor, nn
-from ...core import fixed_batches, get_device
+from ...core import batch_shape, fixed_batches, get_device
 from ...errors import DdnbError, known
 from ...data.images import ImageData
 from ..base import match_classes
@@ -19,7 +19,7 @@ from ..model_files import load_part, local_folder, weights_sha, write_index
 from .prediction import PREDICTIONS, NoiseProcess, read_process, to_noise, write_process
 
 # %% auto #0
-__all__ = ['exact_dit', 'dit_to_diffusers', 'dit_from_original', 'LatentGenerator', 'to_bytes', 'NoisePredictor',
+__all__ = ['PIXELS', 'exact_dit', 'dit_to_diffusers', 'dit_from_original', 'LatentGenerator', 'to_bytes', 'NoisePredictor',
            'LatentDiffusion']
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #1cf49b49
@@ -122,19 +122,28 @@ def __repr__(self:LatentGenerator)->str:
 @patch
 def _encoded(self:LatentGenerator, x:Tensor)->Tensor: return self.vae.encode(x).latent_dist.mean
 
+# %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #1ab135d7
+PIXELS = 2**20      # that an autoencoder works on at once
+
+@patch
+def pieces(self:LatentGenerator, n, batch_size):
+    "Batches of the autoencoder's own shape for `n` images of a run of this batch size"
+    most = min(64, max(1, PIXELS//self.size**2))
+    return fixed_batches(n, batch_shape(batch_size or n, most, 1))
+
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #f0a3bb00
 @patch
 @torch.no_grad()
 def encode(self:LatentGenerator,
     images:Tensor,              # (N, 3, size, size) uint8
-    batch_size:int=64,          # fixed shape of the work
+    batch_size:int|None=None,   # of the run; None: from the number of images
 )->Tensor:                      # (N, C, h, w) scaled latents, float32, on the CPU
     "Scaled posterior means of images"
     if images.shape[-1] != self.size:
         raise DdnbError(f"{self.id} works at {self.size} px and the images have {images.shape[-1]}; "
                         f"load the data with size={self.size}")
     def enc(x): return self._encoded(x.to(self.device, self.vae_dtype)/127.5-1).float().cpu()*self.scale
-    return torch.cat([enc(images[idx])[:n] for idx,n in fixed_batches(len(images), batch_size)])
+    return torch.cat([enc(images[idx])[:n] for idx,n in self.pieces(len(images), batch_size)])
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #3d78e53a
 def to_bytes(
@@ -156,12 +165,12 @@ def to_bytes(
 @torch.no_grad()
 def decode(self:LatentGenerator,
     latents:Tensor,             # (N, C, h, w) scaled latents
-    batch_size:int=64,          # fixed shape of the work
+    batch_size:int|None=None,   # of the run; None: from the number of latents
 )->Tensor:                      # (N, 3, size, size) uint8, on the CPU
     "Images of scaled latents"
     half = self.vae_dtype != torch.float32
     def dec(z): return to_bytes(self.vae.decode(z.to(self.device, self.vae_dtype)/self.scale).sample, self.id, half)
-    return torch.cat([dec(latents[idx])[:n] for idx,n in fixed_batches(len(latents), batch_size)])
+    return torch.cat([dec(latents[idx])[:n] for idx,n in self.pieces(len(latents), batch_size)])
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #6f0d937a
 @patch

@@ -137,7 +137,7 @@ def predict(self:StableDiffusion,
 @patch
 def decode(self:StableDiffusion,
     latents:Tensor,             # (N, C, h, w) scaled latents
-    batch_size:int=64,          # fixed shape of the work
+    batch_size:int|None=None,   # of the run; None: from the number of latents
 )->Tensor:                      # (N, 3, out_size, out_size) uint8, on the CPU
     "Images of scaled latents, resized at the end"
     img = LatentGenerator.decode(self, latents, batch_size)

@@ -108,7 +108,7 @@ def sample_mar(
     items:list[tuple[int,int]],     # (label of the data, index) of every image wanted
     gen_labels:Tensor,              # the generator's label for each label of the data
     seed:int=0,
-    batch_size:int=64,              # the fixed shape
+    batch_size:int|None=None,       # the fixed shape; None: from the number of images
     num_iter:int=32,                # autoregressive steps
     num_steps:int=100,              # diffusion steps of a token
     cfg_scale:float=2.9,
