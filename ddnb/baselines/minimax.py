@@ -16,7 +16,7 @@ from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
 from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
@@ -25,7 +25,7 @@ from ..generators.diffusion.latent import LatentDiffusion
 from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample
 from ..generators.sets import gather, open_inputs
-from ..sets.folder import collector, forgetting
+from ..sets.folder import collector
 from ..sets.manifest import run_shape
 from ..generators.diffusion.train import random_batches, drop_labels
 

@@ -19,9 +19,9 @@ from .dsa import dsa
 from .losses import distribution_matching, matching_net, mean_backward
 from .losses import real_batch, siamese, to_net, to_pixels
 from ..sets.distilled import DistilledSet
-from ..sets.folder import collector, forgetting
+from ..sets.folder import collector
 from ..sets.manifest import read_manifest
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 
 # %% auto #0
 __all__ = ['INITS', 'LOOPS', 'start_images', 'open_pixels', 'check_images', 'pixel_set', 'at_most', 'default_arch', 'fresh_net',

@@ -20,9 +20,9 @@ from .initialise import cut_slices, fit, grow_decoder, larger_decoder, overfit, 
 from .quantise import quantise, slice_bits
 from .whole import render
 from ..sets.distilled import DistilledSet
-from ..sets.folder import collector, forgetting
+from ..sets.folder import collector
 from ..sets.manifest import read_manifest
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 from ..threads import threads_for
 
 # %% auto #0

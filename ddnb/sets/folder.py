@@ -5,7 +5,6 @@
 # %% ../../nbs/02_sets/04_folder.ipynb #4420630b
 from __future__ import annotations
 import hashlib, json, os, secrets, shutil, time
-from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 from fastcore.basics import patch
@@ -14,7 +13,7 @@ from torch import Tensor
 import torch
 from ..core import ClassInfo, rng
 from ..data.folders import list_files
-from ..errors import DdnbError, Diverged
+from ..errors import DdnbError
 from ..files import make_folder, Lock, flush_folder, open_output, read_regular, read_state, safe_name, write_atomic
 from ..files import write_state
 from ..files import writing
@@ -24,7 +23,7 @@ from .formats import decode
 from .manifest import SCHEMA, as_json, is_entry, read_manifest, self_sha
 
 # %% auto #0
-__all__ = ['OWN', 'class_folders', 'job_key', 'inside', 'SetWriter', 'verify_folder', 'Memory', 'collector', 'forgetting']
+__all__ = ['OWN', 'class_folders', 'job_key', 'inside', 'SetWriter', 'verify_folder', 'Memory', 'collector']
 
 # %% ../../nbs/02_sets/04_folder.ipynb #f6d95188
 OWN = (
@@ -369,7 +368,6 @@ class Memory:
     def __init__(self, info: dict, classes: list):
         self.info, self.classes, self.done, self.codes = info, classes, {}, None
     def put_codes(self, codes:bytes): self.codes = codes
-    def forget(self): "Nothing is kept"
     def put(self, label:int, images:Tensor, latents:Tensor|None=None): self.done[label] = images, latents
     def close(self)->DistilledSet:
         imgs, lats = zip(*(self.done[c] for c in range(len(self.classes))))
@@ -385,23 +383,3 @@ def collector(
 ):                          # `put`, `close`, and `done`: classes that are there already
     "Where a method puts its classes"
     return SetWriter(out, info, classes) if out else Memory(info, classes)
-
-# %% ../../nbs/02_sets/04_folder.ipynb #002fe78b
-@patch
-def forget(self:SetWriter):
-    "Remove what an unfinished run left, where no class is done yet"
-    if self.done or self.mending or self._closed(): return
-    shutil.rmtree(self.parts, ignore_errors=True)
-    for name in ('codes.ruo', 'dataset.json'): (self.out/name).unlink(missing_ok=True)
-    try: self.out.rmdir()
-    except OSError: pass            # other files lie there, or it was never made
-
-@contextmanager
-def forgetting(
-    w:SetWriter|Memory,     # a collector
-):                          # a context
-    "An optimisation inside that diverges leaves nothing behind"
-    try: yield
-    except Diverged:
-        w.forget()
-        raise

@@ -300,9 +300,9 @@ _READ = dict(folder=_read_folder, parquet=_read_parquet)
 # %% ../../nbs/02_sets/09_importers.ipynb #f6e82bb6
 def _own_size(path, fmt):
     "Side of the set's images, where it can be seen without reading them all"
-    if fmt == 'mtt': return getattr(read_dialect(path, fmt, 0, None)['images'], 'shape', [None])[-1]
     if fmt == 'folder': return native_size(next(iter(_folders(path).values())))
-    if fmt in ('dc', 'ncfm', 'tensor', 'idc'): return getattr(read_dialect(path, fmt, 0, None)['images'], 'shape', [None])[-1]
+    if fmt in ('mtt', 'dc', 'ncfm', 'tensor', 'idc'):
+        return getattr(read_dialect(path, fmt, 0, None)['images'], 'shape', [None])[-1]
     if fmt == 'parquet': return table_size(read_tables(path), path)
 
 # %% ../../nbs/02_sets/09_importers.ipynb #b5f4ca46
