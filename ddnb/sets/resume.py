@@ -128,7 +128,7 @@ def forget(self:SetWriter):
 
 @contextmanager
 def forgetting(
-    w,                      # of `collector`
+    w:SetWriter|object,     # of `collector`
 ):                          # a context
     "An optimisation inside that diverges leaves nothing behind"
     try: yield
