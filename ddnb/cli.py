@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
 from .commands.making import finetune, train
+from .commands.reproducing import reproduce
 from .commands.parser import Parser, add_option, add_quiet, closing, find_function, in_range, is_watched
 from .commands.parser import silence, written_names
 from .console import run_command, say
@@ -328,6 +329,7 @@ COMMANDS = dict(
     compress=(_compress, 'FOLDER ...', 'a set as a small file of codes (RUO)'),
     info=(_info, 'FOLDER', 'what a set is, and the line that makes it again'),
     list=(_list, '[FOLDER]', 'the sets under a folder'),
+    reproduce=(reproduce, 'PAPER ...', 'a table of a paper: ours beside it'),
     verify=(_verify, 'FOLDER', 'check every file of a set'),
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))
