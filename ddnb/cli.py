@@ -169,7 +169,8 @@ def _evaluate(argv):
     p = Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
                 'evaluate runs/x --minutes 5',
                 'evaluate runs/x runs/y --protocol soft --teacher resnet18 --table results.csv')
-    p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
+    p.add_argument('sets', nargs='+',
+                   help="folders of distilled sets, or other projects' (folders, .pt, parquet, hf:owner/name)")
     add_option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
     add_option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
     add_option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")

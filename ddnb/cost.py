@@ -8,6 +8,7 @@ import resource, shutil, sys, time
 from collections import namedtuple
 from pathlib import Path
 import torch
+from .core import duration
 from .data.images import ImageData
 from .generators.base import DiffusionGenerator
 from .generators.mar.generator import MarGenerator, sample_mar
@@ -62,21 +63,9 @@ Cost.__doc__ = ("Images to make, network steps (batches times steps), images to 
 Cost.__str__ = lambda c: (
     f"{c.images:,} images, {c.steps:,} steps"
     + (f", {c.encoded:,} real images to encode" if c.encoded else '')
-    + f": about {_duration(c.seconds)} and {c.memory / 2**30:.1f} GiB of memory on {c.device}, at most "
+    + f": about {duration(c.seconds)} and {c.memory / 2**30:.1f} GiB of memory on {c.device}, at most "
       f"{_size(c.disk)} of disk"
 )
-
-# %% ../nbs/11_scale/01_cost.ipynb #09ed0ed1
-def _duration(s):
-    return (
-        f'{s / 86400:.1f} days'
-        if s > 172800
-        else f'{s / 3600:.1f} h'
-        if s > 5400
-        else f'{s / 60:.0f} min'
-        if s > 90
-        else f'{max(s, 1):.0f} s'
-    )
 
 # %% ../nbs/11_scale/01_cost.ipynb #79a8e303
 def _size(b): return f'{b/2**30:.1f} GiB' if b > 2**30 else f'{max(b/2**20, .1):.1f} MiB'
@@ -202,7 +191,7 @@ def run_cost(
         options.get('generator'),
         data,
         options.get('ipc', 10),
-        encodes=method in ('mgd3', 'd4m', 'nearest'),
+        encodes=method in ('mgd3', 'd4m', 'nearest', 'set_guide'),
         samples='num_steps' in walked,
         **walked,
     )

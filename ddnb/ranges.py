@@ -155,6 +155,8 @@ RANGES = dict(
     cfg_scale=Real(0, 1000), cfg_channels=Whole(1, 4096), num_steps=Whole(1, 1000), sampler=Text(), strength=_share,
     mode_guidance=Real(0, 1000), stop_t=Whole(0, 1000), stop_timestep=Whole(0, 1000), mode_seed=Whole(0, 2**32-1),
     modes=Text(('kmeans', 'closest', 'gmm', 'dbscan', 'spectral', 'random')), mode_folder=Place(), mirror=Flag(),
+    # guides
+    repulsion=Real(0, 1000), mean_match=Real(0, 1), ridge=_rate, start_at=Real(0, 1), stop_at=_share,
     # fine-tuning
     epochs=Whole(), steps=Whole(1, 10**8), lr=_rate, represent=Real(), diverse=Real(), memory=Whole(), group=Whole(),
     # selection

@@ -17,6 +17,7 @@ SMALL = dict(                                       # options that make a call e
     k_center=dict(),
     nearest=dict(),
     d4m=dict(num_steps=6, batch_size=16),
+    set_guide=dict(num_steps=4, batch_size=16),
     rded=dict(subset=20, crops=2),
     minimax=dict(num_steps=4, batch_size=16, steps=2),
     cao2=dict(num_steps=4, batch_size=16, iterations=2),

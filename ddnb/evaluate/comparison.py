@@ -286,7 +286,9 @@ def compare(
     job = lambda s, repeats, seed: partial(evaluation_units, s, data, protocol, arch, repeats, seed, **how)
     everything = _baselines(baselines, sets, data, ipc, repeats, seed) | sets
     jobs = {n: _jobs(v, repeats, seed, job, n == 'random' and n not in sets) for n,v in everything.items()}
-    scores = iter(evaluate_each([j for of_name in jobs.values() for j in of_name], progress))
+    every = [j for of_name in jobs.values() for j in of_name]
+    trainings = sum(j.args[4] for j in every)       # the repeats of each
+    scores = iter(evaluate_each(every, progress, trainings))
     bits = {n: (v if isinstance(v, DistilledSet) else v[0]).bits_per_class for n,v in everything.items()}
     return Comparison({n: _score(v, [next(scores) for _ in jobs[n]]) for n,v in everything.items()}, data.name, ipc,
                       bits)

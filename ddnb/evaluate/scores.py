@@ -15,7 +15,7 @@ from fastcore.basics import patch
 import torch.nn.functional as F
 from torch import Tensor
 from ..contract import checked
-from ..core import get_device, progress as progress_bar
+from ..core import Bar, duration, get_device
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData, Split, resized
@@ -23,8 +23,8 @@ from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
 from .labels import as_logits, resize_images
-from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs
-from ..classifiers.learner import to_float
+from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, quick_net, recipe_net
+from ..classifiers.learner import test_epochs, to_float
 from ..classifiers.recipe import Recipe
 from .rungs import check_one_rung, on_rung, rung_repeats
 from .recipes import OWN_RESIZE, get_recipe
@@ -208,7 +208,7 @@ def step_times(
 )->tuple[float,float]:          # seconds of a training step, and of one test image
     "Time one step of a training and one test image here; arguments as in `student`"
     device = device or get_device()
-    net = recipe_net(data, r, arch).to(device)
+    net = quick_net(data, r, arch, device=device)
     opt = make_optimizer(r, net.parameters()).opt
     g = torch.Generator().manual_seed(0)
     x, y = to_float(x[:r.batch_size]).to(device), y[:r.batch_size].to(device)
@@ -246,10 +246,9 @@ def cost(
     "One line: how many trainings and steps, and about how long here"
     device = device or get_device()
     each, steps = training_seconds(x, y, data, r, arch, device, teacher)(r), steps_of(len(x), r)
-    together = runs_together(data, r, arch, repeats, device)
-    order, most = ('together as one computation', 'at most ') if together else ('one after another', '')
-    return (f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, {order} on {device.type}: "
-            f"about {each:,.0f} s {most}each, {each*repeats/60:,.1f} min in all")
+    how = 'together, at most' if runs_together(data, r, arch, repeats, device) else 'about'
+    return (f"{repeats} training{'s'*(repeats > 1)} of {arch or r.arch} on {device.type}, {r.epochs:,} epochs = "
+            f"{steps:,} steps each: {how} {duration(each*repeats)}")
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #502979e2
 def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:torch.device)->bool:
@@ -264,17 +263,18 @@ def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:t
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #33b9d441
 def say_cost(
-    units:list[Unit],           # of one or several sets, under one recipe
-):
-    "What is kept of these trainings, and what the others will cost"
+    units:list[Unit],           # of one set
+    more:int|None=None,         # trainings of later sets, under the same recipe; None: the plan was said before
+)->bool:                        # whether there is a plan to say
+    "What is kept of these trainings, and the plan for all that are to come"
     missing = [u for u in units if u.kept() is None]
-    if len(missing) < len(units):
-        print(f"{len(units)-len(missing)} of {len(units)} trainings were finished before, in {units[0].folder}")
-    if not missing: return
-    u, trainings = missing[0], sum(len(u.seeds) for u in missing)
-    ask = u.how['teacher']
-    if ask is None and u.r.labels == 'teacher': return
+    kept = len(units)-len(missing)
+    if kept: print(f"{kept} of {len(units)} trainings were finished before, in {units[0].folder}")
+    ask = missing and missing[0].how['teacher']
+    if not missing or more is None or ask is None and missing[0].r.labels == 'teacher': return bool(missing)
+    u, trainings = missing[0], sum(len(u.seeds) for u in missing) + more
     print(cost(u.x, u.y, u.data, u.r, u.arch, trainings, u.how['device'], ask))
+    return True
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #a90d356b
 def evaluation_units(
@@ -302,14 +302,18 @@ def evaluation_units(
 def evaluate_each(
     jobs:list[Callable[[], list[Unit]]],    # each makes the units of one set, when its turn comes
     show:bool=True,
+    trainings:int=1,                        # of all of them together
 )->list[Scores]:
-    "Scores of several sets, one in memory at a time; what other processes are at comes last"
-    found = []
-    for job in jobs:
-        units = job()
-        if show: say_cost(units)
-        r, arch = units[0].r, units[0].arch or units[0].r.arch
-        found.append((r, arch, [u.run(wait=False) for u in progress_bar(units, f'training {arch}', show)]))
+    "Scores of several sets under one plan, one in memory at a time; what other processes are at comes last"
+    found, said, left = [], False, trainings
+    with Bar(0, show=show) as bar:
+        for job in jobs:
+            units = job()
+            left -= sum(len(u.seeds) for u in units)
+            if show: said = say_cost(units, None if said else left) or said
+            r, arch = units[0].r, units[0].arch or units[0].r.arch
+            bar.total, bar.comment = trainings*r.epochs, f'training {arch}, epochs'
+            found.append((r, arch, [u.run_shown(bar) for u in units]))
     found = [(r, arch, work(job(), show=show) if None in runs else runs) for job,(r, arch, runs) in zip(jobs, found)]
     return [Scores([run for of_unit in runs for run in of_unit], r, arch) for r,arch,runs in found]
 
@@ -331,7 +335,8 @@ def evaluate(
     "Train students on a set and measure them on the real test images"
     given = dict(device=device, teacher=teacher, keep=keep, **changes)
     repeats = rung_repeats(changes.get('rung'), repeats)
-    return evaluate_each([partial(evaluation_units, s, data, protocol, arch, repeats, seed, **given)], progress)[0]
+    return evaluate_each([partial(evaluation_units, s, data, protocol, arch, repeats, seed, **given)], progress,
+                         repeats)[0]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
 # what stored labels were made for

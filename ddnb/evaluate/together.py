@@ -150,12 +150,12 @@ def students(
 # %% ../../nbs/10_evaluate/02_together.ipynb #c4989867
 def train_together(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
-    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, **kw,
+    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, fit=None, **kw,
 )->list[dict]:                  # as `train_student` for each seed
     "Several training runs as one computation"
     t0 = time.time()
     learn = students(images, labels, data, r, arch, seeds, device, **kw)
-    with learn.no_logging(): learn.fit(r.epochs)
+    with learn.no_logging(): fit(learn, r.epochs) if fit else learn.fit(r.epochs)
     test, runs = learn.test_each, []
     for k,seed in enumerate(seeds):
         pred = predictions(test.stack().net(k), test.part, data.stats)

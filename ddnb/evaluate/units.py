@@ -18,7 +18,8 @@ from ..classifiers.learner import train_student
 from ..classifiers.recipe import Recipe, constants
 from ..classifiers.state import fit
 from ..classifiers.teachers import Teacher
-from ..core import progress as progress_bar
+from fastai.callback.core import Callback
+from ..core import Bar
 from ..data.images import ImageData
 from ..errors import DataWarning, DdnbError
 from .together import train_together
@@ -26,7 +27,7 @@ from ..files import Lock, cache_folder, make_folder, open_output, read_state, sa
 from ..sets.resume import Resume
 
 # %% auto #0
-__all__ = ['TRAINED_BY', 'tensors_sha', 'code_sha', 'describe_unit', 'Unit', 'results_folder', 'work']
+__all__ = ['TRAINED_BY', 'tensors_sha', 'code_sha', 'describe_unit', 'Unit', 'Ticking', 'results_folder', 'work']
 
 # %% ../../nbs/10_evaluate/12_units.ipynb #d9358df3
 def tensors_sha(
@@ -40,8 +41,8 @@ def tensors_sha(
     return h.hexdigest()
 
 # %% ../../nbs/10_evaluate/12_units.ipynb #36713b70
-TRAINED_BY = ('ddnb.nets', 'ddnb.augment', 'ddnb.matching.dsa', 'ddnb.data.images', 'ddnb.classifiers.learner',
-              'ddnb.classifiers.recipe', 'ddnb.evaluate.together')
+TRAINED_BY = ('ddnb.nets', 'ddnb.fused', 'ddnb.augment', 'ddnb.matching.dsa', 'ddnb.data.images',
+              'ddnb.classifiers.learner', 'ddnb.classifiers.recipe', 'ddnb.evaluate.together')
 @lru_cache
 def code_sha()->str:
     "A hash of the modules that decide how a network is trained and tested"
@@ -110,37 +111,54 @@ def kept(self:Unit)->list[dict]|None:   # None: it is not there, or was damaged
         return None
     return [r | dict(history=[tuple(h) for h in r['history']]) for r in found]
 
+# %% ../../nbs/10_evaluate/12_units.ipynb #fa57c040
+class Ticking(Callback):
+    "Moves a bar on after every epoch"
+    def __init__(self, bar:Bar, trainings:int=1): self.bar, self.trainings = bar, trainings
+    def after_epoch(self): self.bar.step(self.trainings)
+
 # %% ../../nbs/10_evaluate/12_units.ipynb #0dc85163
 @patch
 def run(
     self:Unit,
     wait:bool=True,         # for a process that is at it; False: None is the answer then
+    bar:Bar|None=None,      # takes a step for every epoch of every seed
 )->list[dict]|None:         # a run for each seed, see `train_student`
     "The runs: those that were kept, else trained here and now"
     if (found := self.kept()) is not None: return found
-    if self.folder is None: return self._train()
+    if self.folder is None: return self._train(bar)
     lock = Lock(self.file.with_suffix('.lock'), f'the training {self.file.stem}')
     try: lock.take(wait=False)
     except DdnbError:
         if not wait: return None
         lock.take()
-    try: return self.kept() or self._finish()
+    try: return self.kept() or self._finish(bar)
     finally: lock.free()
 
 # %% ../../nbs/10_evaluate/12_units.ipynb #bae99959
 @patch
-def _train(self:Unit, fit=None):
-    how = dict(arch=self.arch, **self.how)
+def _train(self:Unit, bar=None, fit=None):
+    def shown(learn, epochs):
+        if bar is not None: learn.add_cb(Ticking(bar, len(self.seeds)))
+        return fit(learn, epochs) if fit else learn.fit(epochs)
+    how = dict(arch=self.arch, fit=shown, **self.how)
     if len(self.seeds) > 1: return train_together(self.x, self.y, self.data, self.r, seeds=self.seeds, **how)
-    return [train_student(self.x, self.y, self.data, self.r, seed=self.seeds[0], fit=fit, **how)]
+    return [train_student(self.x, self.y, self.data, self.r, seed=self.seeds[0], **how)]
+@patch
+def run_shown(self:Unit, bar:Bar)->list[dict]|None:
+    "`run` without waiting; the bar moves by all of its epochs, those that were trained before included"
+    before = bar.done
+    runs = self.run(False, bar)
+    bar.step(before+self.r.epochs*len(self.seeds)-bar.done)
+    return runs
 
 # %% ../../nbs/10_evaluate/12_units.ipynb #39cde79f
 @patch
-def _finish(self:Unit):
+def _finish(self:Unit, bar=None):
     "Train, from where an earlier run was interrupted, and keep the result"
     state = self.file.with_suffix('.state')
     keep = Resume(state, lambda: make_folder(state))
-    runs = self._train(lambda learn, epochs: fit(learn, epochs, keep, self.key[:24]))
+    runs = self._train(bar, lambda learn, epochs: fit(learn, epochs, keep, self.key[:24]))
     write_state(self.file, dict(self.words, seeds=list(self.seeds), runs=runs), about=self.key)
     shutil.rmtree(state, ignore_errors=True)
     return runs
@@ -160,7 +178,8 @@ def work(
     show:bool=True,
 )->list[list[dict]]:        # the runs of each
     "Run all units; what another process is at comes last"
-    found = [u.run(wait=False) for u in progress_bar(units, comment, show)]
+    with Bar(sum(u.r.epochs*len(u.seeds) for u in units), f'{len(units)} x {comment}, epochs', show) as bar:
+        found = [u.run_shown(bar) for u in units]
     if show and None in found:
         print(f'ddnb: {found.count(None)} trainings are done by other processes; waiting for them', file=sys.stderr)
     return [f if f is not None else u.run() for f,u in zip(found, units)]

@@ -57,7 +57,8 @@ class GradientsUtility(MeansUtility):
 class TrajectoriesUtility(MeansUtility):
     "Trajectory matching (TM) with its learned step size"
     def __init__(self, data:ImageData, seed:int, o:dict, experts:Experts, device:str|torch.device='cpu'):
-        self.seed, self.o, self.experts, self.net = seed, o, experts, experts.net(data, device)
+        self.seed, self.o, self.experts = seed, o, experts
+        self.net = experts.net(data, device, o.get('at_once'))
         self.lr = torch.tensor(float(o['lr_init']), device=device)
         self.opt = torch.optim.SGD([self.lr], o['lr_lr'], momentum=0.5)
     def state(self)->dict: return dict(lr=self.lr, lr_opt=self.opt)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from fastcore.basics import patch
 from pathlib import Path
 import torch
-from ..matching.pixels import LOOPS, at_most, check_images, default_arch, open_pixels, start_images
+from ..matching.pixels import LOOPS, at_most, check_images, default_arch, open_pixels, settled, start_images
 from ..matching.trajectories import Experts, open_experts
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
@@ -217,7 +217,7 @@ _OF_THE_CALL = ('data', 'ipc', 'bpc', 'seed', 'out', 'progress', 'expert_folder'
 def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, space, device):
     check_ipc(ipc, data, real=True)
     check_bpc(bpc)
-    o, more = ruo_options(data, ipc, given), dict(zca=zca.describe()) if zca else {}
+    o, more = settled(ruo_options(data, ipc, given), seen, out, device), dict(zca=zca.describe()) if zca else {}
     options = o | dict(bpc=bpc, space=space, expert_folder=folder and str(folder))
     info = job('ruo', data, ipc, seed, options, space=space, **more)
     def make(keep):

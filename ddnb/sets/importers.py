@@ -19,6 +19,7 @@ from ..data.subsets import imagenet_classes
 from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from .exporters import export
+from .hub import local_path
 from .manifest import odd_head
 from .readers import FORMATS, bytes_of, dialect, hard_and_soft, is_file, load_tensors, said_names
 from .readers import read_dialect, read_tables, say
@@ -344,7 +345,7 @@ def _assemble(path, fmt, d, data, options):
 
 # %% ../../nbs/02_sets/09_importers.ipynb #470abbd1
 def import_set(
-    path:str|Path,                      # somebody's folder or file
+    path:str|Path,                      # somebody's folder or file, or hf:owner/name
     data:str|Path|ImageData|None=None,  # the real data that it was distilled from; not needed where the file says it
     format:str|None=None,               # one of `FORMATS`; None: recognised
     root:str|Path|None=None,            # where named data lies
@@ -356,7 +357,7 @@ def import_set(
     index:int=0,                        # which of the sets in a file (DC)
 )->DistilledSet:
     "Read a distilled set that another project wrote; runs none of its code"
-    path, order = Path(path), str(order) if isinstance(order, Path) else order
+    path, order = local_path(path), str(order) if isinstance(order, Path) else order
     fmt = known(format, FORMATS, 'format') if format else recognise(path)
     if space: known(space, ('rgb', 'zca'), 'space')
     _fits(path, fmt)
