@@ -169,7 +169,7 @@ RANGES = dict(
     masking=Text(('paper', 'released')), mask_ratio=_share, num_iter=Whole(1, 4096),
     # real images
     features=Given(), teacher=Given(), factor=Whole(1, 64), crops=Whole(1, 10**4), subset=Whole(1, 10**7),
-    crop_min=_share)
+    crop_min=_share, networks=Whole(1, 1000))
 
 # %% ../nbs/00_foundations/08_ranges.ipynb #921a3056
 RANGES |= dict(
@@ -199,7 +199,8 @@ RANGES |= dict(
     scales=Many(Real(0, 1000)), stops=Many(Real(0, 1)), val=Share(), zoom=Real(0, 100, above=True),
     keep=Place(), rung=Text(('glance', 'short', 'middle', 'long', 'full')), minutes=Real(0, 10**5, above=True),
     # data
-    root=Place(), size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
+    root=Place(), resize=Text(('adm', 'squash', 'torchvision')),
+    size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
 
 # %% ../nbs/00_foundations/08_ranges.ipynb #af5dc768
 COMMON = 'ipc', 'seed', 'batch_size', 'out', 'progress', 'device', 'dtype'  # these mean the same in methods of others
