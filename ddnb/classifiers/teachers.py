@@ -76,7 +76,9 @@ def held_out(
 )->tuple[ImageData,Split]:  # the data to learn from, and images to look at
     "Validation images, else test images, else a tenth of every class of the training images"
     if data.val is None and data.test is None: data = carve_val(data, .1)
-    return data, data.val or data.test
+    shown = data.val or data.test
+    assert shown is not None        # carved, where there was none
+    return data, shown
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #4b9666ae
 @torch.no_grad()
@@ -139,6 +141,10 @@ def _key(data, r, seed):
     of = describe(data) | ({} if data.val or data.test else dict(held_out=.1))
     job = json.dumps([of, constants(r), seed], sort_keys=True, default=str)
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
+def _of_job(t, file):
+    "A teacher from the cache, if it was kept for this very job"
+    if t.info.get('key', file.stem) == file.stem: return t
+    raise DdnbError(f"{file} is another job's teacher ({t.info['key']}); delete it, and it is trained again")
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #99763298
 def _trained(data, r, seed, device, keep=None, name='teacher'):
@@ -169,8 +175,9 @@ def train_teacher(
     file = _key(data, r, seed)
     state = file.with_suffix('.state')
     with Lock(file.with_suffix('.lock'), f'the teacher {file.stem}'):
-        if file.exists(): return load_weights(file, device=device)
+        if file.exists(): return _of_job(load_weights(file, device=device), file)
         t = _trained(data, r, seed, device, Resume(state, lambda: make_folder(state)), file.stem)
+        t.info['key'] = file.stem
         save_teacher(t, file)
         shutil.rmtree(state, ignore_errors=True)
     return t
@@ -204,7 +211,7 @@ def class_list(
         raise DdnbError(
             f"cannot read the class list {path} ({type(e).__name__}); it is a text file with a class a line"
         ) from None
-    parts = [re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l) for l in lines]
+    parts = [m for l in lines if (m := re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l))]       # every line matches
     names = {c.wnid: c.name for c in imagenet_classes()}
     return [ClassInfo(m[2] or names.get(m[1], m[1]), m[1]) for m in parts]
 
