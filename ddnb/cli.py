@@ -169,7 +169,8 @@ def _evaluate(argv):
     p = Parser('evaluate', 'Train networks on distilled sets, and on random real images beside them',
                 'evaluate runs/x --minutes 5',
                 'evaluate runs/x runs/y --protocol soft --teacher resnet18 --table results.csv')
-    p.add_argument('sets', nargs='+', help="folders of distilled sets, or other projects' sets (folders, .pt, parquet)")
+    p.add_argument('sets', nargs='+',
+                   help="folders of distilled sets, or other projects' (folders, .pt, parquet, hf:owner/name)")
     add_option(p, 'data', 'whose test images (default: those of the data that the set was made from)')
     add_option(p, 'protocol', 'hard, soft, fkd, dc or glad', 'hard')
     add_option(p, 'teacher', "for soft: a network's name (trained here once), a file, or pretrained:NAME")
@@ -187,11 +188,13 @@ def _evaluate(argv):
     add_option(p, 'rung', 'glance, short, middle, long or full (default: the whole protocol, where the data has one)')
     add_option(p, 'size', "side in pixels that networks see (default: the protocol's, else the set's)", type=int)
     add_option(p, 'resize', "how test photos become square: adm, squash or torchvision (default: the protocol's)")
+    add_option(p, 'baselines', 'real images beside them: random, herding, k_center, medoids, confident, ccs, ...',
+               'random,herding')
     add_option(p, 'keep', 'folder of finished trainings, found again by a second call (default: in the cache), or none')
     add_option(p, 'order', "what the class numbers of other projects' sets count in: data, sorted, or a text file")
     add_quiet(p)
-    return _evaluated(in_range(p.parse_args(argv), table='out', keep='out', resize='arch', teacher_arch='arch',
-                                order='arch', teacher_classes='out', teacher_size='size'))
+    return _evaluated(in_range(p.parse_args(argv), table='out', teacher_arch='arch', order='arch',
+                               teacher_classes='out', teacher_size='size'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #b92b5a6e
 def _evaluated(o):
@@ -210,7 +213,8 @@ def _evaluated(o):
     rung = _rung(o, first, data, len(sets), **how)
     c = compare(
         sets, data, seed=o.seed, teacher=teacher, epochs=o.epochs, rung=rung, size=o.size, **how,
-        resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet
+        resize=o.resize, keep=results_folder(o.keep), progress=not o.quiet,
+        baselines=tuple(b.strip() for b in o.baselines.split(',') if b.strip())
     )
     print(c)
     if table: write_atomic(table, (c.to_latex() if table.suffix == '.tex' else c.to_csv()).encode())

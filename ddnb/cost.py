@@ -191,7 +191,7 @@ def run_cost(
         options.get('generator'),
         data,
         options.get('ipc', 10),
-        encodes=method in ('mgd3', 'd4m', 'nearest'),
+        encodes=method in ('mgd3', 'd4m', 'nearest', 'set_guide'),
         samples='num_steps' in walked,
         **walked,
     )

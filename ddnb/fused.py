@@ -205,8 +205,9 @@ class _ConvFunction(Function):
 class _FusedConv(nn.Module):
     def __init__(self, conv, first):
         super().__init__()
-        self.weight, self.bias, self.first = conv.weight, conv.bias, first
+        self.weight, self.bias, self.first, self.border = conv.weight, conv.bias, first, conv.padding[0]-1
     def forward(self, x):
+        if self.border: x = F.pad(x, (self.border,)*4)
         if x.device.type not in FLOATS_AT_ONCE: return F.conv2d(x, self.weight, self.bias, padding=1)
         return _ConvFunction.apply(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias, self.first)
 

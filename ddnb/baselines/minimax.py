@@ -14,9 +14,9 @@ from torch import Tensor
 from ..classifiers.features import name_features
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
-from ..errors import DdnbError
+from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
@@ -148,11 +148,14 @@ def finetune(
         i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g).to(gen.device)
         given = drop_labels(gen_labels[y[idx]], gen.null, .1, g)
         loss = _step_loss(net, s, x0, noise, i, y[idx], given, real, drawn, represent, diverse)
+        if not loss.isfinite(): raise diverged(f"minimax diverged: its loss is {loss.item()} at step {k}", dict(lr=lr))
         opt.zero_grad()
         loss.backward()
         opt.step()
         torch._foreach_lerp_(average, [p.detach() for p in params], 1-min(decay, (1+k)/(10+k)))
     for p,a in zip(params, average): p.data = a
+    if not all(p.isfinite().all() for p in params):
+        raise diverged('minimax diverged: its weights are infinite', dict(lr=lr))
     more = name_features(net), gen.class_names, gen.licence, gen.device, gen.dtype
     return LatentDiffusion(gen.vae, fold(net), gen.betas, f'{gen.id}+minimax', *more)
 
@@ -216,8 +219,13 @@ def _distill(data, gen, ipc, seed, out, progress, o):
         todo, acc = [c for c in part if c not in w.done], defaultdict(list)
         if not todo: continue
         keep = Resume(w.parts, w.unfinished) if out else Resume()
-        tuned = finetune(gen, data, part, seed, progress=progress, keep=keep, **{k: o[k] for k in _TRAIN})
         items, sampling = [(c, i) for c in todo for i in range(ipc)], {k: o[k] for k in _SAMPLE}
-        stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
-        for items,z in stream: gather(w, acc, ipc, items, z, tuned, o)
+        with forgetting(w):
+            tuned = finetune(gen, data, part, seed, progress=progress, keep=keep, **{k: o[k] for k in _TRAIN})
+            stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
+            for items,z in stream: gather(w, acc, ipc, items, _bounded(z, o), tuned, o)
     return w.close()
+def _bounded(z, o):
+    "Latents, whose unit is about 1, unless they left all bounds"
+    if z.square().mean() < 100: return z
+    raise diverged("minimax diverged: its latents left all bounds", o)

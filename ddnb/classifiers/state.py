@@ -6,6 +6,7 @@
 from __future__ import annotations
 import time
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 from .learner import Student
 from ..sets.resume import Resume
@@ -34,20 +35,24 @@ class TrainingState:
         averaged = dict(average=self.learn.average.avg) if hasattr(self.learn, 'average') else {}
         return dict(model=self.learn.model, optimizer=self.learn.opt.opt) | averaged
 
-    def state_dict(self)->dict:
-        "Tensors and plain values, on the CPU"
-        test, own = self.learn.test_during, {k: v.state_dict() for k,v in self.parts().items()}
-        draws = dict(order=self.learn.dls.train.g.get_state(), dropout=_dropout(self.learn)[0]())
-        spent = self.learn.before + time.time()-self.began
-        return _on_cpu(own | draws | dict(history=test.history, best=test.best, seconds=spent))
+# %% ../../nbs/04_classifiers/07_state.ipynb #3e0dff9e
+@patch
+def state_dict(self:TrainingState)->dict:
+    "Tensors and plain values, on the CPU"
+    test, own = self.learn.test_during, {k: v.state_dict() for k,v in self.parts().items()}
+    draws = dict(order=self.learn.dls.train.g.get_state(), dropout=_dropout(self.learn)[0]())
+    spent = self.learn.before + time.time()-self.began
+    return _on_cpu(own | draws | dict(history=test.history, best=test.best, seconds=spent))
 
-    def load_state_dict(self, kept:dict):
-        "Put everything back"
-        for k,v in self.parts().items(): v.load_state_dict(kept[k])
-        self.learn.dls.train.g.set_state(kept['order'])
-        _dropout(self.learn)[1](kept['dropout'])
-        self.learn.test_during.history, self.learn.test_during.best = kept['history'], kept['best']
-        self.learn.before = kept['seconds']
+# %% ../../nbs/04_classifiers/07_state.ipynb #2915bd7e
+@patch
+def load_state_dict(self:TrainingState, kept:dict):
+    "Put everything back"
+    for k,v in self.parts().items(): v.load_state_dict(kept[k])
+    self.learn.dls.train.g.set_state(kept['order'])
+    _dropout(self.learn)[1](kept['dropout'])
+    self.learn.test_during.history, self.learn.test_during.best = kept['history'], kept['best']
+    self.learn.before = kept['seconds']
 
 # %% ../../nbs/04_classifiers/07_state.ipynb #ff79af16
 def fit(
@@ -55,8 +60,12 @@ def fit(
     epochs:int,
     keep:Resume|None=None,      # where the state goes; None: nowhere
     name:str='training',        # of its file there
+    upto:int|None=None,         # stop after so many of the epochs
+    **more,                     # what else has a state: name -> tensor, list, or object with a state_dict
 )->Student:
     "Train, from the beginning or from where an earlier run was interrupted"
-    if keep is not None: learn.epochs = lambda n: keep.steps(n, dict(training=TrainingState(learn)), name, show=False)
+    keep = Resume() if keep is None else keep
+    state = dict(training=TrainingState(learn)) | more
+    learn.epochs = lambda n: keep.steps(upto or n, state, name, show=False)
     with learn.no_logging(): learn.fit(epochs)
     return learn

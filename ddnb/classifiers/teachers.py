@@ -139,6 +139,10 @@ def _key(data, r, seed):
     of = describe(data) | ({} if data.val or data.test else dict(held_out=.1))
     job = json.dumps([of, constants(r), seed], sort_keys=True, default=str)
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
+def _of_job(t, file):
+    "A teacher from the cache, if it was kept for this very job"
+    if t.info.get('key', file.stem) == file.stem: return t
+    raise DdnbError(f"{file} is another job's teacher ({t.info['key']}); delete it, and it is trained again")
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #99763298
 def _trained(data, r, seed, device, keep=None, name='teacher'):
@@ -169,8 +173,9 @@ def train_teacher(
     file = _key(data, r, seed)
     state = file.with_suffix('.state')
     with Lock(file.with_suffix('.lock'), f'the teacher {file.stem}'):
-        if file.exists(): return load_weights(file, device=device)
+        if file.exists(): return _of_job(load_weights(file, device=device), file)
         t = _trained(data, r, seed, device, Resume(state, lambda: make_folder(state)), file.stem)
+        t.info['key'] = file.stem
         save_teacher(t, file)
         shutil.rmtree(state, ignore_errors=True)
     return t

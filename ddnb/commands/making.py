@@ -12,20 +12,21 @@ from ..errors import DdnbError
 # %% auto #0
 __all__ = ['next_lines', 'train', 'finetune']
 
-# %% ../../nbs/11_scale/06_making_generators.ipynb #91a3ee8e
+# %% ../../nbs/11_scale/06_making_generators.ipynb #14ef33ec
 def next_lines(
     data:str,           # as the user named it
     generator:str,      # the new generator's folder
     found,              # its `Copies`
+    size:int=64,        # side of its images, pixels
 )->list[str]:
     "What is worth typing after a generator is made"
     words = f'--data {shlex.quote(str(data))}'
     sampled = f'ddnb distill mgd3 {words} --generator {shlex.quote(str(generator))} --ipc 5 --out runs/mgd3'
     if not found.memorised: return [f'next: {sampled} --evaluate --minutes 10']
     return ['this generator gives its photos back, so samples can teach no more than the photos do; better then:',
-            f'  real images, chosen:   ddnb distill k_center {words} --ipc 5 --out runs/k_center',
-            f'  images by matching:    ddnb distill dm {words} --ipc 5 --iterations 500 --out runs/dm',
-            f'  many in few bytes:     ddnb compress runs/k_center --bpc 4 --out runs/ruo',
+            f'  real images, chosen:   ddnb distill k_center {words} --size {size} --ipc 5 --out runs/k_center',
+            f'  images by matching:    ddnb distill dm {words} --size {size} --ipc 5 --iterations 500 --out runs/dm',
+            '  many in few bytes:     ddnb compress runs/k_center --bpc 4 --out runs/ruo',
             f'to see for yourself: {sampled}']
 
 # %% ../../nbs/11_scale/06_making_generators.ipynb #24e17b3a
@@ -44,7 +45,7 @@ def _parsed(p, argv, where):
     ours = {k: found.pop(k) for k in own if k in found}
     return ours, fn(where), check_options(fn(where), found)
 
-# %% ../../nbs/11_scale/06_making_generators.ipynb #60dbde51
+# %% ../../nbs/11_scale/06_making_generators.ipynb #a943ebd0
 def train(
     argv:list[str],     # the words after `ddnb train`
 ):
@@ -63,12 +64,12 @@ def train(
     data = load_data(o['data'], o['root'], o['size'], o['skip_bad'])
     fn(data, o['out'], size=o['size'], **options, **silence(fn, o['quiet']))
     found = read_state(f"{o['out']}/training.json")['report']
-    _say_report(o, o['out'], Copies(**found['copies']), f"{found['photos']:.1f} dB of a photo are kept")
+    _say_report(o, o['out'], o['size'], Copies(**found['copies']), f"{found['photos']:.1f} dB of a photo are kept")
 
-# %% ../../nbs/11_scale/06_making_generators.ipynb #f0caf70f
-def _say_report(o, generator, found, kept):
+# %% ../../nbs/11_scale/06_making_generators.ipynb #762a41ac
+def _say_report(o, generator, size, found, kept):
     print(f"{generator}: {kept}; {found}; samples beside their nearest photos: {o['out']}/samples.png")
-    print(*next_lines(o['data'], generator, found), sep='\n')
+    print(*next_lines(o['data'], generator, found, size), sep='\n')
 
 # %% ../../nbs/11_scale/06_making_generators.ipynb #33f02cee
 def finetune(
@@ -87,7 +88,7 @@ def finetune(
     device = options.pop('device', None)
     _tune(o, fn, options, device)
 
-# %% ../../nbs/11_scale/06_making_generators.ipynb #80e4a6b1
+# %% ../../nbs/11_scale/06_making_generators.ipynb #686062e3
 def _tune(o, fn, options, device):
     from ddnb.data.load import load_data
     from ddnb.files import open_output
@@ -99,7 +100,7 @@ def _tune(o, fn, options, device):
     tuned, losses = fn(relabelled(gen, data), data, out, **options, **silence(fn, o['quiet']))
     found = report(tuned, data, out/'samples.png')
     kept = f"{len(losses):,} steps; {found.photos:.1f} dB of a photo are kept"
-    _say_report(o, f'{out}/generator', found.copies, kept)
+    _say_report(o, f'{out}/generator', gen.size, found.copies, kept)
 
 # %% ../../nbs/11_scale/06_making_generators.ipynb #10aef8fe
 def _transformer(model, device):

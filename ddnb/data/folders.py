@@ -39,7 +39,7 @@ def _kind(entry):
         if entry.is_file(): return 'file'
         if entry.is_dir(): return 'folder'
     except OSError: return 'a link to itself'
-    return 'a link to nothing' if entry.is_symlink() else 'neither file nor folder'
+    return 'a link to nothing' if entry.is_symlink() and not os.path.exists(entry.path) else 'neither file nor folder'
 def _place(path): return (st := os.stat(path)).st_dev, st.st_ino
 
 # %% ../../nbs/01_data/01_folders.ipynb #47996438

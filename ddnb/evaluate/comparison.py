@@ -7,12 +7,12 @@ from __future__ import annotations
 import csv, io
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
+from inspect import signature
 from pathlib import Path
 import numpy as np
 from scipy import stats
 from fastcore.basics import patch
-from ..contract import checked
+from ..contract import checked, get_method
 from ..errors import DdnbError, known
 from ..files import write_atomic
 from ..sets.distilled import DistilledSet
@@ -24,8 +24,8 @@ from .scores import Scores, at_size, data_of, evaluate, evaluate_each, evaluatio
 from .scores import real_data, training_inputs, set_recipe, spread
 
 # %% auto #0
-__all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell', 'latex_text',
-           'to_csv', 'to_latex', 'compare', 'plot_curves', 'across', 'mean_across']
+__all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'CHOOSING', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell',
+           'latex_text', 'to_csv', 'to_latex', 'compare', 'plot_curves', 'across', 'mean_across']
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #dd1444ea
 @dataclass(frozen=True, repr=False)
@@ -222,16 +222,17 @@ Comparison.to_csv, Comparison.to_latex = to_csv, to_latex
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #d1d2d987
 BASELINES = ('random', 'herding')
+CHOOSING = (*BASELINES, 'k_center', 'el2n', 'forgetting', 'aum', 'ccs', 'confident', 'medoids')
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #ee19e1bb
-def _baselines(which, sets, data, ipc, repeats, seed):
-    for b in which: known(b, BASELINES, 'baseline')
-    found = {}
-    if 'random' in which and 'random' not in sets:
-        found['random'] = [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed + repeats)]
-    if 'herding' in which and 'herding' not in sets:
-        found['herding'] = import_module('ddnb.baselines.herding').distill(data, ipc, progress=False)
-    return found
+def _baselines(which, sets, data, ipc, repeats, seed, device, progress):
+    for b in which: known(b, CHOOSING, 'baseline')
+    def draws(): return [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed + repeats)]
+    def chosen(name):
+        fn = get_method(name)
+        more = dict(device=device, progress=progress) if 'device' in signature(fn).parameters else dict(progress=False)
+        return fn(data, ipc, **more)
+    return {b: draws() if b == 'random' else chosen(b) for b in which if b not in sets}
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c4e8afb4
 def _jobs(sets, repeats, seed, job, drawn):
@@ -266,7 +267,7 @@ def compare(
     device:str|None=None,
     progress:bool=True,
     teacher=None,                       # see `evaluate`
-    baselines:tuple=BASELINES,          # which real-image baselines come along
+    baselines:tuple=BASELINES,          # which real-image baselines come along, of `CHOOSING`
     keep:str|Path|None=None,            # a folder where finished trainings are kept and found again; None: nowhere
     **changes,                          # constants of the recipe to change
 )->Comparison:
@@ -284,7 +285,7 @@ def compare(
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
     how = dict(device=device, teacher=teacher, keep=keep, **changes)
     job = lambda s, repeats, seed: partial(evaluation_units, s, data, protocol, arch, repeats, seed, **how)
-    everything = _baselines(baselines, sets, data, ipc, repeats, seed) | sets
+    everything = _baselines(baselines, sets, data, ipc, repeats, seed, device, progress) | sets
     jobs = {n: _jobs(v, repeats, seed, job, n == 'random' and n not in sets) for n,v in everything.items()}
     every = [j for of_name in jobs.values() for j in of_name]
     trainings = sum(j.args[4] for j in every)       # the repeats of each

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from ..classifiers.recipe import Recipe, SCHEDULES
 from ..data.images import RESIZE
 from ..errors import known
+from ..nets import dc_padding
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'OWN_RESIZE', 'hard_epochs', 'hard', 'dc', 'glad', 'soft', 'fkd', 'get_recipe']
@@ -23,9 +24,7 @@ def hard_epochs(
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #bba43a73
 def _at_most_224(size): return 224 if size > 224 else 0
-def _dc_padding(data, size):
-    "DC's ConvNet makes the 28 pixels of the two grey sets 32"
-    return (('first_padding', 3),) if data in ('mnist', 'fashion_mnist') and size == 28 else ()
+def _dc_padding(data, size): return tuple(dc_padding(data, size).items())
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #a57ce81f
 def hard(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:

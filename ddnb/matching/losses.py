@@ -13,7 +13,7 @@ from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..fused import fuse, images_at_once, weights_alone
 from .dsa import dsa
-from ..nets import make_net
+from ..nets import dc_padding, make_net
 
 # %% auto #0
 __all__ = ['NORMED', 'DISTANCES', 'AT_ONCE', 'matching_net', 'weights_of', 'weight_gradient', 'mean_backward', 'layer_distance',
@@ -31,6 +31,7 @@ def matching_net(
     **kw,                               # of the network, e.g. `width=32`
 )->nn.Module:                           # in evaluation mode
     "A fresh network that a matching loss can use"
+    if arch.startswith('convnet'): kw = dc_padding(data.name, data.size) | kw
     net = fuse(make_net(arch, len(data.classes), data.size, seed, **kw))
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
         raise DdnbError(f"{arch} has batch norm, whose statistics a few synthetic images cannot carry; "

@@ -10,6 +10,7 @@ from collections import namedtuple
 from dataclasses import asdict
 import numpy as np
 from scipy import stats
+from ..classifiers.recipe import Recipe
 from ..evaluate.comparison import difference
 from ..evaluate.scores import Scores
 from .referee import Referee, Result
@@ -45,7 +46,7 @@ def against_paper(
     return f"{abs(g.mean):.1f} points {'above' if g.mean > 0 else 'below'} the paper {span}"
 
 # %% ../../nbs/11_papers/03_report.ipynb #f733e2b0
-def _scores(r): return Scores([dict(last=float(v)) for v in r.values], None, '')
+def _scores(r): return Scores([dict(last=float(v)) for v in r.values], Recipe(r.protocol, 1, ''), '')
 def _kind(r):
     "What two rows must share to be compared with each other"
     row = r.setup.row

@@ -4,12 +4,13 @@
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #327950e5
 from __future__ import annotations
+import math
 import torch
 from collections.abc import Callable, Iterable, Iterator
 from torch import Tensor
 from ..core import rng
 from ..data.images import ImageData
-from ..errors import DdnbError, known
+from ..errors import diverged, known
 from ..matching.losses import gradient_matching, to_net
 from ..matching.pixels import fresh_net, inner_epochs, matched_step, means_step
 from ..matching.trajectories import Experts, start_gradient
@@ -66,8 +67,7 @@ class TrajectoriesUtility(MeansUtility):
         images = rows.flatten(0, 1)
         loss, g, self.lr.grad = start_gradient(self.experts, self.net, images, labels, self.lr, o, self.seed, step)
         if not loss.isfinite():
-            raise DdnbError(f"trajectory matching diverged at step {step}; lower lr_lr (now {o['lr_lr']:g}) "
-                            f"or lr_init ({o['lr_init']:g})")
+            raise diverged(f"trajectory matching diverged at step {step}", o)
         self.opt.step()
         self.lr.clamp_(min=1e-3)
         return loss.item(), g.view_as(rows)
@@ -179,4 +179,7 @@ def optimise_jointly(
     for k in keep.steps(steps, state, name, progress, at=lambda done: utility.whole(first+done)):
         loss, bpp = joint_step(c, opt, utility, first+k, lam, weight, stats, seed)
         history.append((loss, float(bpp.mean())))
+        if not math.isfinite(sum(history[-1])): raise diverged(f"{name} diverged at step {first+k}", dict(lr=lr))
+    if max(float(z.detach().abs().max()) for z in c.latents) >= 2**22:       # more than a bitstream can hold
+        raise diverged(f"{name} diverged: its codes became too large", dict(lr=lr))
     return copy_codec(c), history

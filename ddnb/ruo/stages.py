@@ -7,15 +7,15 @@ from __future__ import annotations
 from fastcore.basics import patch
 from pathlib import Path
 import torch
-from ..matching.pixels import LOOPS, at_most, default_arch, open_pixels, settled, start_images
+from ..matching.pixels import LOOPS, at_most, check_images, default_arch, open_pixels, settled, start_images
 from ..matching.trajectories import Experts, open_experts
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..errors import known
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
-from ..matching.losses import to_pixels
-from .codec import DECODERS, Codec
+from ..matching.losses import to_net, to_pixels
+from .codec import DECODERS, Codec, flatten_samples
 from .initialise import cut_slices, overfit, step_size
 from .joint import LOSSES, make_utility, optimise_jointly
 from .quantise import quantise
@@ -23,6 +23,7 @@ from ..sets.resume import Resume
 from .sets import budget_search, check_bpc, coded_set, keep_codec
 from ..data.subsets import is_subset
 from ..threads import threads_for
+from .whole import render
 
 # %% auto #0
 __all__ = ['COLUMNS_A2', 'TABLE_A2', 'MATCHED', 'PHASES', 'COMMON', 'DEFAULTS', 'paper_row', 'ruo_options', 'first_phase',
@@ -224,6 +225,7 @@ def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, spac
         if folder and experts: o['experts'] = len(experts)
         first = keep_codec(keep, 'first', device, lambda: first_phase(seen, ipc, o, seed, device, progress))
         q, reached = joint_phase(first, seen, o, seed, bpc, experts, progress, keep)
+        check_images(to_net(flatten_samples(q, render(q)), seen.stats), seen, info)
         q.space = space
         return q, dict(reached=reached, threads=threads_for(*step_size(first)))
     return coded_set(info, data.classes, make, out)

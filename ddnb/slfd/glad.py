@@ -13,7 +13,7 @@ from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
 from ..data.images import ImageData, resized
 from ..data.load import load_data
-from ..errors import DdnbError, known
+from ..errors import DdnbError, diverged, known
 from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
 from ..generators.gan.train import mean_styles, small_stylegan
 from ..generators.open import load_generator
@@ -242,8 +242,7 @@ def optimise_latents(
         gw, f.grad = pull_back(gen, *latents, x.grad.flatten(0, 1), o['batch_size'])
         w.grad = gw if w.grad is None else w.grad + gw
         if not (gw.isfinite().all() and f.grad.isfinite().all()):
-            raise DdnbError(f"the latents diverged at iteration {it}; lower lr_w (now {o['lr_w']:g}) or "
-                            f"lr_f ({o['lr_f']:g})")
+            raise diverged(f"the latents diverged at iteration {it}", o)
         opt.step()
         matching.after()
     return w.detach(), f.detach(), losses

@@ -14,7 +14,7 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 from ...contract import checked
 from ...core import progress as progress_bar, rng
-from ...errors import DdnbError, known
+from ...errors import DdnbError, diverged, known
 from ...files import read_state, write_state
 from ...data.images import ImageData, describe
 from ...ranges import Real, Text, Whole
@@ -114,7 +114,7 @@ class _Checkpoint:
     def read(self, params, opt):
         "Restore, and say how many steps are done"
         if not self.at or not (self.at/'finetune.json').exists(): return 0
-        m = read_state(self.at/'finetune.json')
+        m = read_state(self.at/'finetune.json', need=('step', 'job'))
         if off := [k for k in self.job if m['job'].get(k) != self.job[k]]:
             raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and "
                             f"{self.job[off[0]]!r:.60} here")
@@ -169,7 +169,9 @@ def _step(acc, gen, net, opt, z, drawn):
     x0, y, t, noise = (a.to(acc.device) for a in (z[idx], y, t, noise))
     with acc.autocast(): loss = noise_loss(gen, net, x0, y, t, noise).mean()
     if not loss.isfinite():
-        raise DdnbError(f"fine-tuning diverged: the loss is {loss.item()}; lower lr or use bf16 in the place of fp16")
+        what = f'fine-tuning diverged: its loss is {loss.item()}'
+        half = '; fp16 overflows easily, bf16 does not' if acc.mixed_precision == 'fp16' else ''
+        raise diverged(what + half, opt.param_groups[0])
     opt.zero_grad()
     acc.backward(loss)
     opt.step()

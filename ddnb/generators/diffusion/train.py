@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 from torch import Generator, Tensor, nn
 from ...core import progress, rng
-from ...errors import DdnbError
+from ...errors import DdnbError, diverged
 from ...data.images import ImageData
 from ...data.load import load_data
 from .latent import LatentDiffusion, exact_dit
@@ -68,6 +68,9 @@ def make_optimizer(net, lr, steps, warmup=50):
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #4286728f
 def train_step(loss, opt, sched):
+    "One step, unless the loss is no number any more"
+    if not loss.isfinite():
+        raise diverged(f"training diverged: its loss is {loss.item()}", dict(lr=opt.param_groups[0]['initial_lr']))
     opt.zero_grad()
     loss.backward()
     opt.step()
