@@ -16,7 +16,7 @@ __all__ = ['to_float', 'normalise', 'crop_boxes', 'crop_resize', 'random_resized
            'color_jitter', 'lighting_shift', 'lighting', 'cutmix', 'mixup', 'shuffle_patches']
 
 # %% ../nbs/00_foundations/04_augment.ipynb #eda22cf6
-def _uniform(n, lo, hi, g): return torch.rand(n, generator=g)*(hi-lo)+lo
+def _uniform(shape, lo, hi, g): return torch.rand(shape, generator=g)*(hi-lo)+lo
 def _like(v, x): return v.to(x.device, x.dtype).view(-1, 1, 1, 1)
 
 # %% ../nbs/00_foundations/04_augment.ipynb #fa57c012
@@ -42,7 +42,7 @@ def crop_boxes(
     ratio:tuple=(3/4, 4/3),         # aspect ratio
 )->Tensor:                          # (n, 4) int64: top, left, height, width
     "Random boxes as in Inception's training; the whole picture where ten proposals do not fit"
-    area = size**2*_uniform((n, 10), *scale, g)
+    area = size**2*_uniform((n, 10), scale[0], scale[1], g)
     r = _uniform((n, 10), math.log(ratio[0]), math.log(ratio[1]), g).exp()
     w, h = (area*r).sqrt().round(), (area/r).sqrt().round()
     fits = (w <= size) & (h <= size) & (w > 0) & (h > 0)

@@ -44,7 +44,7 @@ class Links:
     def page(self, name:str)->str|None:
         "The page and anchor of a name, None where there is doubt"
         for module in (self.own, self.imported.get(name)):
-            if name in self.index.get(module, {}): return self.index[module][name]
+            if module and name in self.index.get(module, {}): return self.index[module][name]
         module,_,last = name.rpartition('.')
         if last in self.index.get(module, {}): return self.index[module][last]
         having = [m for m,names in self.index.items() if name in names]

@@ -192,7 +192,8 @@ class ViT(nn.Module):
         b, c, h, w = x.shape
         x = x.view(b, c, h//p, p, w//p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p*p*c)
         x = self.drop(torch.cat([self.cls.expand(b, -1, -1), self.embed_patch(x)], 1) + self.pos)
-        for (attn, ff), before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
+        for block, before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
+            attn, ff = block.children()
             x = x + attn(before_attn(x))
             x = x + ff(before_ff(x))
         return self.norms[-1](x[:,0])

@@ -4,13 +4,10 @@
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #b6f35512
 from __future__ import annotations
-import copy, time
+import copy, importlib, time, warnings
+from functools import partial
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, CancelEpochException, CancelValidException, TrainEvalCallback
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..augment import cutmix, jitter_map, lighting_shift, normalise, random_flip, random_resized_crop, recolour
@@ -27,6 +24,17 @@ from ..nets import make_net
 __all__ = ['TensorLoader', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay', 'predictions', 'accuracy',
            'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average', 'Autocast', 'DoubleForward',
            'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student', 'train_student']
+
+# %% ../../nbs/04_classifiers/02_learner.ipynb #5bec863a
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', r'.*torch\.jit\.script')
+    importlib.import_module('fastai.learner')
+
+# %% ../../nbs/04_classifiers/02_learner.ipynb #48830371
+from fastai.callback.core import Callback, CancelEpochException, CancelValidException, TrainEvalCallback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #cea01444
 class TensorLoader:
@@ -340,7 +348,7 @@ def student(
     y = torch.arange(len(images)) if stored is not None else labels
     loader = TensorLoader(images, y, r.batch_size, g)
     dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
-    loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
+    loss = partial(mixed_loss, temperature=r.temperature)
     return Student(
         dls,
         quick_net(data, r, arch, seed, device),

@@ -76,7 +76,9 @@ def held_out(
 )->tuple[ImageData,Split]:  # the data to learn from, and images to look at
     "Validation images, else test images, else a tenth of every class of the training images"
     if data.val is None and data.test is None: data = carve_val(data, .1)
-    return data, data.val or data.test
+    shown = data.val or data.test
+    assert shown is not None        # carved, where there was none
+    return data, shown
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #4b9666ae
 @torch.no_grad()
@@ -209,7 +211,7 @@ def class_list(
         raise DdnbError(
             f"cannot read the class list {path} ({type(e).__name__}); it is a text file with a class a line"
         ) from None
-    parts = [re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l) for l in lines]
+    parts = [m for l in lines if (m := re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l))]       # every line matches
     names = {c.wnid: c.name for c in imagenet_classes()}
     return [ClassInfo(m[2] or names.get(m[1], m[1]), m[1]) for m in parts]
 

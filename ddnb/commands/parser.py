@@ -50,7 +50,7 @@ def written_options(
         if isinstance(node, ast.FunctionDef) and node.name == name: return list(_flags(node, skip))
         if isinstance(node, ast.ImportFrom) and any(a.name == name for a in node.names):
             above = module.split('.')[:len(module.split('.'))-node.level+(file.name == '__init__.py')]
-            return written_options('.'.join([*above, node.module])+f':{name}', skip)
+            return written_options('.'.join([*above, node.module or ''])+f':{name}', skip)
     return []
 
 # %% ../../nbs/11_scale/05_parser.ipynb #979cb726

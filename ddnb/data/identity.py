@@ -92,8 +92,8 @@ def file_hashes(
     at = np.array([rows.get(n, -1) for n in names])
     found = at >= 0
     if len(known): found &= (known[at] == np.array(keys)).all(1)
-    out = [sha[i].tobytes() if ok else None for i,ok in zip(at.tolist(), found.tolist())]
-    new = [i for i,digest in enumerate(out) if digest is None]
+    out = [sha[i].tobytes() if ok else b'' for i,ok in zip(at.tolist(), found.tolist())]
+    new = [i for i,digest in enumerate(out) if not digest]
     try:
         for i,digest in zip(new, _hash_all([full[i] for i in new], sum(keys[i][0] for i in new))): out[i] = digest
     except OSError as e: raise DdnbError(f"cannot read {e.filename} ({e.strerror}); mend or remove it") from None

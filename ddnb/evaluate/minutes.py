@@ -58,7 +58,7 @@ def rung_for(
     "The rung of an evaluation, and why"
     name = data.name if data else s.info.get('data', {}).get('name', '')
     unknown = _unfamiliar(name, how.get('device'))
-    if rung or epochs or not (minutes or unknown): return rung, rung and _words(rung, '')
+    if rung or epochs or not (minutes or unknown): return rung, _words(rung, '') if rung else ''
     found, needed = choose_rung(s, data, minutes or 10, **how)
     why = '' if minutes else f"{name} has no protocol of its own and this is a CPU, so ten minutes are assumed; "
     return found, _words(found, f'; about {needed:.1f} minutes', why)

@@ -102,6 +102,6 @@ def load_generator(
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
     every = [*generator_names(), *plugins('ddnb.generators'), 'stylegan_random']
-    if known(name, every, 'generator') == 'stylegan_random':
-        from ddnb.generators.gan.train import small_stylegan
-        return small_stylegan().to(get_device(device))
+    known(name, every, 'generator')
+    from ddnb.generators.gan.train import small_stylegan
+    return small_stylegan().to(get_device(device))  # type: ignore[return-value]

@@ -336,7 +336,7 @@ def start_gradient(
     lr:Tensor,                      # α
     o:dict, seed:int, it:int,       # all options; the iteration draws the start
     **syn_loss,                     # another loss for the synthetic images, as `trajectory_gradient` takes it
-)->tuple[Tensor,Tensor,Tensor]:     # loss, gradient for the images, gradient for α
+)->tuple[Tensor,...]:               # loss, gradient for the images, for α, and for what another loss takes
     "Trajectory matching from one random start of one expert"
     g = rng(seed, 'mtt', it)
     choices = min(o['experts'], len(experts)), o['max_start_epoch']

@@ -15,7 +15,7 @@ from .tables import Row, pick_rows
 # %% ../../nbs/11_papers/01_setups.ipynb #af579ee9
 _convert = 'convert the released file once and give the folder with --generator'
 _tune = "fine-tune DiT first (ddnb.baselines.minimax) and give the folder with --generator"
-GENERATORS = dict(
+GENERATORS:dict[str,dict] = dict(
     dit=dict(about='DiT-XL/2, 256 pixels', id='facebook/DiT-XL-2-256', size=3.4e9),
     ldm=dict(about='a class-conditional LDM of ImageNet', id=None, size=1.8e9, how=_convert),
     mar=dict(about='MAR-Base, 256 pixels', id=None, size=0.9e9, how=f'{_convert} (convert_mar)'),
@@ -29,7 +29,7 @@ GENERATORS |= {
     'cifar10': dict(about='the small generator of CIFAR-10 that ships here', id='cifar10', size=0.)}
 
 # %% ../../nbs/11_papers/01_setups.ipynb #bbf9dcdf
-STAND_INS = dict(
+STAND_INS:dict[str,dict] = dict(
     digits=dict(size=32, latent='digits', gan='digits_stylegan', mar='digits_mar', teacher='convnet3'),
     cifar10=dict(size=32, latent='cifar10', gan='stylegan_random', mar=None, teacher='resnet18_cifar'),
     imagenette=dict(size=64, latent=None, gan=None, mar=None, teacher='resnet18_cifar'))

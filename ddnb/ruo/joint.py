@@ -36,7 +36,7 @@ class MeansUtility:
         return True
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         x = rows.clone().requires_grad_()
-        return means_step(self.data, x, self.seed, step, self.o), x.grad
+        return means_step(self.data, x, self.seed, step, self.o), x.grad  # type: ignore[return-value]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #e870c84e
 class GradientsUtility(MeansUtility):
@@ -51,7 +51,8 @@ class GradientsUtility(MeansUtility):
         if k == 0 or self.net is None: self.net = fresh_net(self.data, o, self.seed, 'net', outer, device=rows.device)
         else: inner_epochs(self.net, rows, o, o['inner_loop'], g)
         distance = lambda real, syn, classes: gradient_matching(self.net, real, syn, classes)
-        return matched_step(distance, x, self.data, g, o['batch_real'], o['families']), x.grad
+        loss = matched_step(distance, x, self.data, g, o['batch_real'], o['families'])
+        return loss, x.grad  # type: ignore[return-value]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #dbe5827d
 class TrajectoriesUtility(MeansUtility):

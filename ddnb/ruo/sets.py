@@ -224,6 +224,7 @@ class Compressor:
         if kb['synthesis']*(weights[1]/weights[0]-1) > left + kb['latents']/2:
             return f"{self.code.decoder} saturates, and the weights of {larger} do not fit"
         self.code = bigger
+        return None
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #fff76493
 def round_to_budget(

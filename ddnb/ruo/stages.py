@@ -118,8 +118,9 @@ def first_phase(
     x = to_pixels(start_images(data, ipc, seed), data.stats).flatten(0, 1).to(device)
     y = torch.arange(len(data.classes), device=device).repeat_interleave(ipc)
     images, counts, labels = cut_slices(x, y, o['slice_size'])
-    how = [o[k] for k in ('decoder', 'context', 'depth', 'beta', 'first_iterations', 'tries', 'keep', 'first_lr')]
-    return overfit(images, counts, labels, *how, seed, progress)
+    how = {k: o[k] for k in ('decoder', 'context', 'depth', 'beta', 'tries', 'keep')}
+    how |= dict(iterations=o['first_iterations'], lr=o['first_lr'])
+    return overfit(images, counts, labels, **how, seed=seed, progress=progress)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #9f5cbf4b
 class JointPhase:

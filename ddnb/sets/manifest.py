@@ -65,6 +65,7 @@ def odd_head(
     if not isinstance(data.get('name'), str | None): return "its data's name is no text"
     for key in ('mean', 'std'):
         if key in data and not _numbers(data[key]): return f"its data's {key} is not a list of numbers"
+    return None
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #62079e2c
 def _flaw(m):

@@ -107,11 +107,13 @@ def pull_back(
     chunk:int=10,           # images at a time
 )->tuple[Tensor,Tensor]:    # of the loss, with respect to w and f
     "The second pass: the pictures' gradient through the generator, a chunk at a time (GLaD, section 3.4)"
-    out = []
+    of_w, of_f = [], []
     for a,b,g in zip(w.split(chunk), f.split(chunk), grad.split(chunk)):
         a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
-        out.append(torch.autograd.grad(render(gen, a, b, layer, stats), (a, b), g))
-    return tuple(map(torch.cat, zip(*out)))
+        dw, df = torch.autograd.grad(render(gen, a, b, layer, stats), (a, b), g)
+        of_w.append(dw)
+        of_f.append(df)
+    return torch.cat(of_w), torch.cat(of_f)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #88c2c728
 MATCHINGS = ('dc', 'dm', 'mtt')

@@ -37,7 +37,7 @@ class Scaled(nn.Module):
     def fold(self)->nn.Linear:
         "The same function as one linear layer"
         self.lin.weight *= self.gamma[:,None]
-        if self.lin.bias is not None: self.lin.bias *= self.gamma
+        if self.lin.bias is not None: self.lin.bias.mul_(self.gamma)
         return self.lin
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #ae09fe27

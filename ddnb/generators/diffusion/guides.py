@@ -87,7 +87,7 @@ class Stack(Guide):
     "Guides in a list as one: each sees the unguided step, and their answers are added in order"
     def __init__(self, guides:Guide|Iterable[Guide]|None=None):
         several = [] if guides is None else [guides] if isinstance(guides, Guide) else guides
-        self.guides = [g for one in several for g in (one.guides if isinstance(one, Stack) else [one])]
+        self.guides:list[Guide] = [g for one in several for g in (one.guides if isinstance(one, Stack) else [one])]
         self.unit = _shared_unit(self.guides)
         if len(self.that_say('start')) > 1:
             raise DdnbError(f"{self.names('start')}: two guides want to begin; keep one")
@@ -113,6 +113,7 @@ def guided_mean(
 )->Tensor:              # (N, C, h, w) the mean to step from (DDPM)
     "The mean, and what the guides add to it"
     mean = step.mean
+    assert mean is not None, 'DDIM has no mean'
     for d in g.said('shift', step): mean = mean + float(step.s.coef_x0[step.i])*d
     for d in g.said('mean', step): mean = mean + d
     return mean

@@ -47,7 +47,8 @@ def guided(
     if batch_size: return _in_chunks(gen, x, t, labels, scale, channels, batch_size)
     if scale == 1: return gen.predict(x, t, labels)
     eps, v = gen.predict(torch.cat([x, x]), t, torch.cat([labels, torch.full_like(labels, gen.null)]))
-    return cfg(*eps.chunk(2), scale, channels), None if v is None else v[:len(x)]
+    cond, uncond = eps.chunk(2)
+    return cfg(cond, uncond, scale, channels), None if v is None else v[:len(x)]
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #26036d3e
 def _in_chunks(gen, x, t, labels, scale, channels, batch_size):
