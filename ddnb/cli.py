@@ -8,6 +8,7 @@ import argparse, contextlib, sys, warnings
 from pathlib import Path
 from types import SimpleNamespace
 from . import __version__
+from .commands.checking import contract, named_method
 from .commands.making import finetune, train
 from .commands.reproducing import reproduce
 from .commands.parser import Parser, add_option, add_quiet, closing, find_function, in_range, is_watched
@@ -42,8 +43,9 @@ def _ours(p, own):
 
 # %% ../nbs/11_scale/00_cli.ipynb #4e15f3ed
 def _distill(argv):
+    if argv[:1] == ['--method']: argv = argv[1:]
     if not argv or argv[0].startswith('-'): return _methods()
-    name = known(argv[0], METHODS, 'method')
+    name = named_method(argv[0])
     fn = METHODS[name].where if is_watched() else get_method(name)
     p = Parser(f'distill {name}', METHODS[name].about, f'distill {name} --data digits --ipc 1 --out runs/{name}',
                f'distill {name} --data cifar10 --ipc 10 --evaluate')
@@ -335,6 +337,7 @@ COMMANDS = dict(
     list=(_list, '[FOLDER]', 'the sets under a folder'),
     reproduce=(reproduce, 'PAPER ...', 'a table of a paper: ours beside it'),
     verify=(_verify, 'FOLDER', 'check every file of a set'),
+    contract=(contract, 'METHOD ...', 'does a method, or one in a file, keep the contract?'),
     export=(_export, 'FOLDER ...', 'a set as ImageFolder, parquet, .pt or safetensors'),
     data=(_data, '', 'names of known data sets'))
 COMMANDS['import'] = (_import, 'PATH ...', "another project's set as a folder of ours")
