@@ -12,12 +12,26 @@ from torch import Generator, Tensor
 from .errors import DdnbError
 
 # %% auto #0
-__all__ = ['crop_boxes', 'crop_resize', 'random_resized_crop', 'random_flip', 'color_jitter', 'lighting', 'cutmix', 'mixup',
-           'shuffle_patches']
+__all__ = ['to_float', 'normalise', 'crop_boxes', 'crop_resize', 'random_resized_crop', 'random_flip', 'jitter_map', 'recolour',
+           'color_jitter', 'lighting_shift', 'lighting', 'cutmix', 'mixup', 'shuffle_patches']
 
 # %% ../nbs/00_foundations/04_augment.ipynb #eda22cf6
-def _uniform(n, lo, hi, g): return torch.rand(n, generator=g)*(hi-lo)+lo
+def _uniform(shape, lo, hi, g): return torch.rand(shape, generator=g)*(hi-lo)+lo
 def _like(v, x): return v.to(x.device, x.dtype).view(-1, 1, 1, 1)
+
+# %% ../nbs/00_foundations/04_augment.ipynb #fa57c012
+def to_float(x:Tensor)->Tensor:
+    "Images in [0, 1] scale"
+    return x if x.is_floating_point() else x.float().div_(255)
+
+# %% ../nbs/00_foundations/04_augment.ipynb #fa57c013
+def normalise(
+    x:Tensor,               # (N, 3, H, W) in [0, 1]
+    stats:tuple,            # mean and standard deviation of each channel
+)->Tensor:
+    "Subtract the mean, divide by the standard deviation"
+    m, s = (torch.tensor(t, device=x.device, dtype=x.dtype).view(-1, 1, 1) for t in stats)
+    return (x-m)/s
 
 # %% ../nbs/00_foundations/04_augment.ipynb #aa8a0ebf
 def crop_boxes(
@@ -28,7 +42,7 @@ def crop_boxes(
     ratio:tuple=(3/4, 4/3),         # aspect ratio
 )->Tensor:                          # (n, 4) int64: top, left, height, width
     "Random boxes as in Inception's training; the whole picture where ten proposals do not fit"
-    area = size**2*_uniform((n, 10), *scale, g)
+    area = size**2*_uniform((n, 10), scale[0], scale[1], g)
     r = _uniform((n, 10), math.log(ratio[0]), math.log(ratio[1]), g).exp()
     w, h = (area*r).sqrt().round(), (area/r).sqrt().round()
     fits = (w <= size) & (h <= size) & (w > 0) & (h > 0)
@@ -41,6 +55,7 @@ def crop_boxes(
 def crop_resize(
     x:Tensor,           # (N, C, S, S)
     boxes:Tensor,       # (N, 4): top, left, height, width
+    flip:Tensor|None=None,  # (N,) which ones to mirror as well
 )->Tensor:              # (N, C, S, S)
     "Cut a box from every image and stretch it to full size (bilinear)"
     n, size, pos = len(x), x.shape[-1], (torch.arange(x.shape[-1], device=x.device)+.5)/x.shape[-1]
@@ -49,6 +64,7 @@ def crop_resize(
         return at.maximum(start[:,None]+.5).minimum((start+length)[:,None]-.5)*2/size - 1
     top, left, h, w = boxes.to(x.device, x.dtype).unbind(1)
     gy, gx = axis(top, h), axis(left, w)
+    if flip is not None: gx = torch.where(flip.to(x.device)[:,None], gx.flip(1), gx)
     grid = torch.stack([gx[:,None,:].expand(n, size, size), gy[:,:,None].expand(n, size, size)], -1)
     return F.grid_sample(x, grid, mode='bilinear', padding_mode='border', align_corners=False)
 
@@ -57,9 +73,11 @@ def random_resized_crop(
     x:Tensor,                   # (N, C, S, S)
     g:Generator,                # source of randomness
     scale:tuple=(0.5, 1.0),     # share of the area
+    flip:float=0.,              # share of mirrored images
 )->Tensor:
-    "A random crop of every image, stretched to full size"
-    return crop_resize(x, crop_boxes(len(x), x.shape[-1], g, scale))
+    "A random crop of every image, stretched to full size, and mirrored in the same pass"
+    boxes = crop_boxes(len(x), x.shape[-1], g, scale)
+    return crop_resize(x, boxes, torch.rand(len(x), generator=g) < flip if flip else None)
 
 # %% ../nbs/00_foundations/04_augment.ipynb #abd0b527
 def random_flip(
@@ -75,6 +93,31 @@ def random_flip(
 _GREY = torch.tensor([.299, .587, .114])
 def _grey(x): return (x*_GREY.to(x).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
+# %% ../nbs/00_foundations/04_augment.ipynb #fa57c010
+def jitter_map(
+    colour:Tensor,          # (N, 3) mean colour of each image
+    g:Generator,            # source of randomness
+    strength:float=0.4,     # largest share
+)->tuple[Tensor,Tensor]:    # (N, 3, 3) and (N, 3, 1): x becomes matrix x + shift
+    "Brightness, contrast and saturation in random order, as one map of colours for each image"
+    n, colour, eye = len(colour), colour[:,:,None], torch.eye(3).to(colour)
+    order = torch.rand(n, 3, generator=g).argsort(1).to(colour.device)
+    matrix, shift, grey = eye.expand(n, 3, 3), torch.zeros_like(colour), _GREY.to(colour).expand(3, 3)
+    for k in range(3):
+        alpha, op = _uniform(n, -strength, strength, g).to(colour).view(-1, 1, 1), order[:,k].view(-1, 1, 1)
+        level = alpha*(op == 1)*(grey @ (matrix @ colour + shift))
+        step = (1-alpha)*eye + alpha*(op == 2)*grey
+        matrix, shift = step @ matrix, step @ shift + level
+    return matrix, shift
+
+def recolour(
+    x:Tensor,               # (N, 3, H, W)
+    matrix:Tensor,          # (N, 3, 3)
+    shift:Tensor,           # (N, 3, 1)
+)->Tensor:
+    "Every image's colours through a map of its own"
+    return torch.baddbmm(shift, matrix, x.flatten(2)).view_as(x)
+
 # %% ../nbs/00_foundations/04_augment.ipynb #ca5d8a04
 def color_jitter(
     x:Tensor,               # (N, 3, H, W) in [0, 1]
@@ -82,24 +125,25 @@ def color_jitter(
     strength:float=0.4,     # largest share
 )->Tensor:
     "Brightness, contrast and saturation, in random order for each image"
-    order = torch.rand(len(x), 3, generator=g).argsort(1).to(x.device)
-    for k in range(3):
-        alpha, op, grey = _like(_uniform(len(x), -strength, strength, g), x), order[:,k].view(-1, 1, 1, 1), _grey(x)
-        target = grey*(op == 2) + grey.mean((2, 3), keepdim=True)*(op == 1)
-        x = torch.lerp(x, target, alpha)
-    return x
+    return recolour(x, *jitter_map(x.mean((2, 3)), g, strength))
 
 # %% ../nbs/00_foundations/04_augment.ipynb #4023bfe4
 _EIGVAL = torch.tensor([.2175, .0188, .0045])
 _EIGVEC = torch.tensor([[-.5675, .7192, .4009], [-.5808, -.0045, -.8140], [-.5836, -.6948, .4203]])
+def lighting_shift(
+    n:int,                  # images
+    g:Generator,            # source of randomness
+    std:float=0.1,          # along each axis
+)->Tensor:                  # (n, 3)
+    "The shift of every image's colour"
+    return (torch.randn(n, 3, generator=g)*std*_EIGVAL) @ _EIGVEC.T
 def lighting(
     x:Tensor,               # (N, 3, H, W) in [0, 1]
     g:Generator,            # source of randomness
     std:float=0.1,          # of the shift along each axis
 )->Tensor:
     "Shift every image along ImageNet's main colour axes (AlexNet, section 4.1)"
-    shift = (torch.randn(len(x), 3, generator=g)*std*_EIGVAL) @ _EIGVEC.T
-    return x + shift.to(x)[:,:,None,None]
+    return x + lighting_shift(len(x), g, std).to(x)[:,:,None,None]
 
 # %% ../nbs/00_foundations/04_augment.ipynb #a479704b
 def cutmix(

@@ -5,12 +5,17 @@
 # %% ../nbs/02_sets/06_contract.ipynb #c13e34e4
 from __future__ import annotations
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any, NamedTuple
+import inspect, sys
 from .errors import DdnbError, known
+from .plugins import open_plugin, plugins
 
 # %% auto #0
-__all__ = ['METHODS', 'Method', 'get_method', 'pick_options', 'check_ipc', 'job', 'RANGES', 'Choice', 'Device', 'Dtype', 'Flag',
-           'Given', 'Many', 'Place', 'Real', 'Share', 'Text', 'Whole', 'check_options', 'checked']
+__all__ = ['METHODS', 'Method', 'Methods', 'get_method', 'add_method', 'pick_options', 'check_ipc', 'job', 'RANGES', 'Choice',
+           'Device', 'Dtype', 'Flag', 'Given', 'Many', 'Place', 'Real', 'Share', 'Text', 'Whole', 'check_options',
+           'checked']
 
 # %% ../nbs/02_sets/06_contract.ipynb #18d7c1dd
 class Method(NamedTuple):
@@ -27,9 +32,21 @@ _METHODS = dict(
     herding=('ddnb.baselines.herding', 'Real images whose mean follows the mean of their class (herding)'),
     k_center=('ddnb.baselines.k_center',
         'Real images that cover their class: none of the others is far from one (k-center)'),
+    el2n=('ddnb.baselines.coresets:el2n',
+        'Real images that networks are most wrong about early in their training (EL2N)'),
+    forgetting=('ddnb.baselines.coresets:forgetting',
+        'Real images that a network forgets most often while it learns (forgetting events)'),
+    aum=('ddnb.baselines.coresets:aum',
+        'Real images that a network is right about by the widest margin while it learns (AUM)'),
+    ccs=('ddnb.baselines.coresets:ccs', 'Real images from the whole range of difficulty but its hardest end (CCS)'),
+    confident=('ddnb.baselines.coresets:confident', 'Real images that a classifier is surest of'),
+    medoids=('ddnb.baselines.coresets:medoids',
+        "Real images in the middle of groups of like ones, in a classifier's features (k-medoids)"),
     nearest=('ddnb.baselines.nearest', 'The real training images nearest to the k-means modes of every class'),
     d4m=('ddnb.baselines.d4m',
         "Prototypes noised part of the way and denoised again (D4M's disentangled diffusion)"),
+    set_guide=('ddnb.baselines.set_guide',
+        'Samples of a class guided together: apart from one another, their mean at the mean of the class'),
     rded=('ddnb.baselines.rded', 'Crops of real images that a classifier recognises, put together (RDED)'),
     minimax=('ddnb.baselines.minimax',
         'Samples of a diffusion transformer fine-tuned for representativeness and diversity (Minimax)'),
@@ -41,7 +58,18 @@ _METHODS = dict(
     glad=('ddnb.slfd.glad', 'Latents of a GAN under a matching loss (GLaD)'),
     slfd=('ddnb.slfd', 'Latents of a GAN under a matching loss with a learned distribution of logits (SLFD)'),
     ruo=('ddnb.ruo', 'Codes whose decoded images teach, and whose file is small (rate-utility optimisation, RUO)'))
-METHODS = {name: Method(*m) for name,m in _METHODS.items()}
+class Methods(dict):
+    "Ours by name, and behind them those of other packages, looked for when ours are not enough"
+    def look(self):
+        for e in plugins('ddnb.methods').values():
+            self.setdefault(e.name, Method(e.value, f'of the package {e.dist.name}'))
+        return self
+    def __contains__(self, name): return dict.__contains__(self, name) or dict.__contains__(self.look(), name)
+    def __missing__(self, name): return dict(self.look())[name]
+    def __iter__(self): return dict.__iter__(self.look())
+    def items(self): return dict.items(self.look())
+
+METHODS = Methods({name: Method(*m) for name,m in _METHODS.items()})
 
 # %% ../nbs/02_sets/06_contract.ipynb #b8f0cfaa
 def get_method(
@@ -49,8 +77,35 @@ def get_method(
 ):                      # its `distill` function
     "The `distill` function of a method, by name"
     method = METHODS[known(name, METHODS, 'method')]
+    if name not in _METHODS and (e := plugins('ddnb.methods').get(name)): return open_plugin(e)
     module, _, fn = (method if isinstance(method, str) else method.where).partition(':')
     return getattr(import_module(module), fn or 'distill')
+
+# %% ../nbs/02_sets/06_contract.ipynb #5c8b2f9c
+def add_method(
+    file:str|Path,      # a Python file with a function `distill`
+)->str:                 # the method's name, the file's without ".py"
+    "Make a method in a file known by the file's name"
+    file = Path(file).expanduser()
+    name, where = file.stem, f'ddnb_method_{file.stem}'
+    if not file.is_file():
+        raise DdnbError(f"there is no file {file}; a method is a Python file with a function `distill`")
+    if name in METHODS and METHODS[name].where != where:
+        raise DdnbError(f"a method {name!r} exists already; give {file} another name")
+    METHODS[name] = Method(where, (inspect.getdoc(_from_file(file, where).distill) or 'no docstring').splitlines()[0])
+    return name
+
+# %% ../nbs/02_sets/06_contract.ipynb #634b48c2
+def _from_file(file, where):
+    "A module from a file, or one line about why it is none"
+    spec = spec_from_file_location(where, file)
+    if spec is None: raise DdnbError(f"{file} is no Python file; a method's file ends in .py")
+    module = sys.modules[where] = module_from_spec(spec)
+    try: spec.loader.exec_module(module)
+    except Exception as e:
+        raise DdnbError(f"{file} cannot be imported: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from None
+    if not callable(getattr(module, 'distill', None)): raise DdnbError(f"{file} has no function `distill`")
+    return module
 
 # %% ../nbs/02_sets/06_contract.ipynb #bcfc0412
 def pick_options(

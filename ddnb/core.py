@@ -4,13 +4,14 @@
 
 # %% ../nbs/00_foundations/02_core.ipynb #153df2fe
 from __future__ import annotations
-import hashlib, sys
+import hashlib, sys, time
 from collections import namedtuple
 import torch
 from .errors import DataWarning, DdnbError, known     # the place where 0.1.0 kept them
 
 # %% auto #0
-__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'progress', 'batch_shape', 'fixed_batches', 'DdnbError']
+__all__ = ['ClassInfo', 'rng', 'devices', 'get_device', 'duration', 'Bar', 'progress', 'batch_shape', 'fixed_batches',
+           'DdnbError']
 
 # %% ../nbs/00_foundations/02_core.ipynb #c0de0e55
 _all_ = ['DdnbError']          # where 0.1.0 had it
@@ -55,21 +56,64 @@ def get_device(
     if asked is not None and device != 'meta' and _is_here(asked): return asked
     raise DdnbError(f"device {str(device)!r} is not on this machine; there is {', '.join(devices())} (--device)")
 
+# %% ../nbs/00_foundations/02_core.ipynb #fa57c030
+def duration(
+    s:float,            # seconds
+)->str:
+    "A time as people say it"
+    if s > 172800: return f'{s/86400:.1f} days'
+    if s > 5400: return f'{s/3600:.1f} h'
+    return f'{s/60:.0f} min' if s > 90 else f'{max(s, 1):.0f} s'
+
+# %% ../nbs/00_foundations/02_core.ipynb #fa57c031
+def _pause(stream):
+    "Seconds between two states of a bar; None: nobody looks"
+    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+    if stream is None or shell is not None and type(shell).__name__ != 'ZMQInteractiveShell': return None
+    return .2 if shell is not None or stream.isatty() else 30.
+
+# %% ../nbs/00_foundations/02_core.ipynb #fa57c032
+class Bar:
+    "One line for a whole run: what is being done, how far, how long, and how long still"
+    def __init__(self,
+        total:int,              # steps
+        comment:str='',         # what is being done
+        show:bool=True,         # False: never
+        stream=None,            # None: the error stream
+    ):
+        self.total, self.comment, self.done, self.stream = total, comment, 0, stream or sys.stderr
+        self.pause, self.width = _pause(self.stream) if show else None, 0
+        self.begun = self.said = time.monotonic()
+
+    def __str__(self):
+        took = self.now()-self.begun
+        still = f', about {duration(took*(self.total-self.done)/self.done)} still' if 0 < self.done < self.total else ''
+        return f"{self.comment or 'working'}: {self.done:,} of {self.total:,}, {duration(took)}{still}"
+    def now(self): return time.monotonic()
+    def step(self, n:int=1, comment:str|None=None):
+        "So many more steps are done"
+        self.done, self.comment = self.done+n, comment or self.comment
+        if self.pause is not None and self.now()-self.said >= self.pause: self.say()
+    def say(self, end=''):
+        self.said, line = self.now(), str(self)
+        if self.pause >= 1: return print(line, file=self.stream, flush=True)
+        print('\r'+line.ljust(self.width), end=end, file=self.stream, flush=True)
+        self.width = len(line)
+    def __enter__(self): return self
+    def __exit__(self, *error):
+        if self.pause is not None and self.pause < 1 and self.done: self.say('\n')
+
 # %% ../nbs/00_foundations/02_core.ipynb #8d5ebc73
 def progress(
     it,                  # anything with a length
     comment:str='',      # what is going on
     show:bool=True,      # False: never show a bar
 ):                       # an iterator over `it`
-    "A progress bar in notebooks and terminals; silent when output goes to a file"
-    from fastprogress.fastprogress import progress_bar
-    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    visible = show and (terminal or type(shell).__name__ == 'ZMQInteractiveShell')
-    bar = progress_bar(it, total=len(it)) if visible else it
-    if visible: bar.comment = comment
-    yield from bar
-    if visible: print()
+    "One line that says how far a loop is"
+    with Bar(len(it), comment, show) as bar:
+        for item in it:
+            yield item
+            bar.step()
 
 # %% ../nbs/00_foundations/02_core.ipynb #02f1c483
 ClassInfo = namedtuple('ClassInfo', 'name wnid', defaults=[None])

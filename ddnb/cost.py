@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from .contract import METHODS, get_method, pick_options
-from .core import batch_shape
+from .core import batch_shape, duration
 from .counts import piece, timed
 from .data.images import ImageData
 from .generators.base import DiffusionGenerator
@@ -64,11 +64,6 @@ def peak_memory(
 
 # %% ../nbs/11_scale/01_cost.ipynb #02d5a1a6
 def _size(b): return f'{b/2**30:.1f} GiB' if b > 2**30 else f'{max(b/2**20, .1):.1f} MiB'
-def _duration(s):
-    "Seconds in the largest unit that leaves a number above one"
-    for unit,name,least,digits in ((86400, 'days', 172800, 1), (3600, 'h', 5400, 1), (60, 'min', 90, 0)):
-        if s > least: return f'{s/unit:.{digits}f} {name}'
-    return f'{max(s, 1):.0f} s'
 
 Cost = namedtuple('Cost', 'images steps encoded seconds memory disk device')
 Cost.__doc__ = ("Images to make, network steps (batches times steps), images to encode, seconds, bytes of memory, "
@@ -76,7 +71,7 @@ Cost.__doc__ = ("Images to make, network steps (batches times steps), images to 
 
 def _line(c):
     work = f"{c.images:,} images, {c.steps:,} steps" + (f", {c.encoded:,} real images to encode" if c.encoded else '')
-    took = f"about {_duration(c.seconds)} and {_size(c.memory)} of memory on {c.device}"
+    took = f"about {duration(c.seconds)} and {_size(c.memory)} of memory on {c.device}"
     return f"{work}: {took}, at most {_size(c.disk)} of disk"
 Cost.__str__ = _line
 
@@ -228,7 +223,7 @@ def run_cost(
     gen, ipc = options.get('generator'), options.get('ipc', 10)
     if method in LOOPS: return loop_cost(method, data, options)
     if isinstance(gen, MarGenerator): return _mar_cost(gen, data, options)
-    walked, encodes = _walked(method, data, options), method in ('mgd3', 'd4m', 'nearest')
+    walked, encodes = _walked(method, data, options), method in ('mgd3', 'd4m', 'nearest', 'set_guide')
     return estimate(gen, data, ipc, encodes=encodes, samples='num_steps' in walked, **walked)
 
 # %% ../nbs/11_scale/01_cost.ipynb #0c63e28f

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 
 # %% auto #0
-__all__ = ['DdnbError', 'known', 'DataWarning']
+__all__ = ['DdnbError', 'known', 'Diverged', 'diverged', 'DataWarning']
 
 # %% ../nbs/00_foundations/00_errors.ipynb #230066d7
 class DdnbError(ValueError):
@@ -24,6 +24,19 @@ def known(
     near = difflib.get_close_matches(str(name), names, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     raise DdnbError(f"unknown {kind} {name!r}; {hint}")
+
+# %% ../nbs/00_foundations/00_errors.ipynb #4c575fcc
+class Diverged(DdnbError):
+    "An optimisation that ran away"
+def diverged(
+    what:str,           # what ran away, where
+    options:dict,       # all options of the run; its learning rates are named
+)->Diverged:
+    "The error of an optimisation that ran away"
+    own = ('lr',) if options.get('lr') else _RATES
+    rates = [f'{k} (now {v:g})' for k,v in options.items() if k in own and v is not None]
+    return Diverged(f"{what}; lower {' or '.join(rates) or 'the learning rate'}")
+_RATES = 'lr_img', 'lr_w', 'lr_f', 'lr_heads', 'lr_lr', 'lr_init'      # those that a caller can give
 
 # %% ../nbs/00_foundations/00_errors.ipynb #c08c8a85
 class DataWarning(UserWarning):

@@ -146,7 +146,8 @@ def check_seal(
 
 # %% ../nbs/00_foundations/01_files.ipynb #beb24b3c
 def _packed(kind, content, head):
-    if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode()
+    if kind == '.json': return json.dumps({'seal': SEAL} | content, indent=1, ensure_ascii=False, default=str).encode(
+            errors='backslashreplace')
     if kind == '.safetensors':
         return st_bytes(
             {k: t.detach().cpu().contiguous() for k, t in content.items()}, {**(head or {}), 'ddnb.seal': SEAL}
@@ -178,10 +179,14 @@ def read_state(
     path:str|Path,
     about:str='',       # as when it was written
     sealed:bool=False,  # refuse a file without a seal
+    need:tuple[str,...]=(),     # what it must hold
 )->dict:                # its content
     "What `write_state` wrote, or one line that says which file to delete"
     check_seal(path, about, sealed)
-    try: return _unpacked(Path(path).suffix, read_regular(path))
+    try:
+        content = _unpacked(Path(path).suffix, read_regular(path))
+        if lost := [k for k in need if k not in content]: raise KeyError(lost[0])
+        return content
     except Exception as e:
         raise DdnbError(f"{path} is damaged ({type(e).__name__}); delete it, and it is made again") from None
 

@@ -12,10 +12,10 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 import torch.nn.functional as F
-from .nets import ConvNet
+from .nets import ConvNet, ResNet
 
 # %% auto #0
-__all__ = ['FLOATS_AT_ONCE', 'BLOCK', 'images_at_once', 'weights_alone', 'fuse']
+__all__ = ['FLOATS_AT_ONCE', 'BLOCK', 'images_at_once', 'tested_at_once', 'weights_alone', 'channels_last_first', 'fuse', 'quick']
 
 # %% ../nbs/00_foundations/06_fused.ipynb #c78e7b85
 FLOATS_AT_ONCE = dict(cpu=2**21)    # by device type: activations of the first layer at a time; others: no limit
@@ -31,10 +31,19 @@ def images_at_once(
     floats = FLOATS_AT_ONCE.get(torch.device(device or 'cpu').type)
     return floats and max(1, floats//(width*size**2))
 
+# %% ../nbs/00_foundations/06_fused.ipynb #fa57c003
+def tested_at_once(
+    size:int,               # pixels of a side
+    device:str|torch.device='cpu',
+)->int:
+    "How many test images go through a network together; a CPU is quickest with what stays in its cache"
+    return max(4, 50*32**2//size**2) if torch.device(device).type == 'cpu' else 100
+
 # %% ../nbs/00_foundations/06_fused.ipynb #93844d76
 def _rows(x): return x.permute(0, 2, 3, 1)
 def _planes(x): return x.permute(0, 3, 1, 2)
 def _mean(x): return x.sum((1, 2), keepdim=True)/(x.shape[1]*x.shape[2])
+def _channels_last(x): return x.contiguous(memory_format=torch.channels_last)
 
 # %% ../nbs/00_foundations/06_fused.ipynb #5df4e723
 def _pool(x, out):
@@ -196,8 +205,9 @@ class _ConvFunction(Function):
 class _FusedConv(nn.Module):
     def __init__(self, conv, first):
         super().__init__()
-        self.weight, self.bias, self.first = conv.weight, conv.bias, first
+        self.weight, self.bias, self.first, self.border = conv.weight, conv.bias, first, conv.padding[0]-1
     def forward(self, x):
+        if self.border: x = F.pad(x, (self.border,)*4)
         if x.device.type not in FLOATS_AT_ONCE: return F.conv2d(x, self.weight, self.bias, padding=1)
         return _ConvFunction.apply(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias, self.first)
 
@@ -207,18 +217,48 @@ class _FusedNormPool(nn.Module):
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
     def forward(self, z):
-        even = z.shape[2] % 2 == z.shape[3] % 2 == 0
-        if z.device.type in FLOATS_AT_ONCE and even: return _NormPool.apply(z, self.weight, self.bias, self.eps)
+        even, (gamma, beta) = z.shape[2] % 2 == z.shape[3] % 2 == 0, (self.weight, self.bias)
+        if z.device.type in FLOATS_AT_ONCE and even: return _NormPool.apply(_channels_last(z), gamma, beta, self.eps)
         return F.avg_pool2d(F.group_norm(z, len(self.weight), self.weight, self.bias, self.eps).relu_(), 2)
+
+# %% ../nbs/00_foundations/06_fused.ipynb #fa57c002
+def channels_last_first(
+    module:nn.Module, inputs:tuple,     # a module with convolutions, and what goes into it
+)->tuple:
+    "A hook before `forward`: the channels innermost, and convolutions leave them there"
+    return tuple(_channels_last(x) for x in inputs)
+
+def _fuse_resnet(net):
+    "Norms before a pooling of 2 x 2 or 4 x 4 do half of it; without such a pooling nothing is changed"
+    blocks = net, *(b for stage in net.stages for b in stage)
+    found = {b: [m for m in b.pool.modules() if isinstance(m, nn.AvgPool2d)] for b in blocks}
+    for block,pools in found.items():
+        if not pools or pools[0].kernel_size not in (2, 4): continue
+        rest = nn.Identity() if pools[0].kernel_size == 2 else nn.AvgPool2d(2)
+        block.bn1, block.pool = _FusedNormPool(block.bn1), rest
+    if any(found.values()): net.conv1.register_forward_pre_hook(channels_last_first)
+    return net
 
 # %% ../nbs/00_foundations/06_fused.ipynb #2d8497b7
 def fuse(
     net:nn.Module,      # changed in place
 )->nn.Module:           # `net`, with the same parameters under the same names
-    "Blocks of convolution, norm, ReLU and pooling as two operations each; networks but the ConvNet stay as they are"
+    "Norm, ReLU and pooling of the ConvNet and the ResNetAP as one operation; other networks stay as they are"
+    if isinstance(net, ResNet): return _fuse_resnet(net)
     if not isinstance(net, ConvNet): return net
     layers = list(net.features)
     for i in range(0, len(layers), 4):
-        layers[i:i+4] = _FusedConv(layers[i], i == 0), _FusedNormPool(layers[i+1]), nn.Identity(), nn.Identity()
+        conv = _FusedConv(layers[i], i == 0) if layers[i].padding == (1, 1) else layers[i]
+        layers[i:i+4] = conv, _FusedNormPool(layers[i+1]), nn.Identity(), nn.Identity()
     net.features = nn.Sequential(*layers)
     return net
+
+# %% ../nbs/00_foundations/06_fused.ipynb #fa57c005
+def quick(
+    net:nn.Module,                      # changed in place
+    device:str|torch.device='cpu',      # where it is going to be trained
+)->nn.Module:                           # `net`
+    "A network in the form that trains fastest there: fused, or with batch norm channels last"
+    if torch.device(device).type not in FLOATS_AT_ONCE: return net
+    if any(isinstance(m, nn.BatchNorm2d) for m in net.modules()): net.register_forward_pre_hook(channels_last_first)
+    return fuse(net)

@@ -14,9 +14,9 @@ from .core import rng
 from .errors import DdnbError, known
 
 # %% auto #0
-__all__ = ['instance_norm', 'ConvNet', 'ResNet', 'AlexNet', 'VGG11', 'ViT', 'convnet3', 'convnet4', 'convnet5', 'convnet6',
-           'resnetap10', 'resnet18_in', 'resnet18_cifar_in', 'alexnet_dc', 'vgg11_in', 'vit_glad', 'ResNetA',
-           'resnet20_cifar', 'resnet32_cifar', 'resnet56_cifar', 'resnet18_cifar', 'make_net']
+__all__ = ['instance_norm', 'ConvNet', 'dc_padding', 'ResNet', 'AlexNet', 'VGG11', 'ViT', 'convnet3', 'convnet4', 'convnet5',
+           'convnet6', 'resnetap10', 'resnet18_in', 'resnet18_cifar_in', 'alexnet_dc', 'vgg11_in', 'vit_glad',
+           'ResNetA', 'resnet20_cifar', 'resnet32_cifar', 'resnet56_cifar', 'resnet18_cifar', 'make_net']
 
 # %% ../nbs/00_foundations/03_nets.ipynb #475b47ed
 def instance_norm(
@@ -54,6 +54,14 @@ class ConvNet(nn.Module):
 
     def embed(self, x:Tensor)->Tensor: return self.features(x).flatten(1)
     def forward(self, x:Tensor)->Tensor: return self.classifier(self.embed(x))
+
+# %% ../nbs/00_foundations/03_nets.ipynb #577ed2a7
+def dc_padding(
+    data:str,       # name of the data set
+    size:int,       # pixels
+)->dict:            # arguments of a ConvNet
+    "DC's ConvNet makes the 28 pixels of the two grey sets 32"
+    return dict(first_padding=3) if data in ('mnist', 'fashion_mnist') and size == 28 else {}
 
 # %% ../nbs/00_foundations/03_nets.ipynb #2730df75
 class _Block(nn.Module):
@@ -184,7 +192,8 @@ class ViT(nn.Module):
         b, c, h, w = x.shape
         x = x.view(b, c, h//p, p, w//p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p*p*c)
         x = self.drop(torch.cat([self.cls.expand(b, -1, -1), self.embed_patch(x)], 1) + self.pos)
-        for (attn, ff), before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
+        for block, before_attn, before_ff in zip(self.blocks, self.norms[::2], self.norms[1::2]):
+            attn, ff = block.children()
             x = x + attn(before_attn(x))
             x = x + ff(before_ff(x))
         return self.norms[-1](x[:,0])

@@ -14,7 +14,7 @@ __all__ = ['PALETTE', 'MARKERS', 'look', 'axes']
 PALETTE = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#B8A800')
 MARKERS = 'osD^vP*X<'
 _ORDER = ('random', 'mgd3', 'herding', 'cao2', 'plain', 'slfd', 'ruo', 'dc', 'dm', 'mtt', 'dsa', 'glad', 'd4m', 'rded',
-          'minimax', 'k_center', 'nearest')
+          'minimax', 'k_center', 'nearest', 'confident', 'medoids', 'ccs', 'el2n', 'forgetting', 'aum')
 
 # %% ../nbs/00_foundations/05_plots.ipynb #ac3e6552
 def look(

@@ -155,6 +155,8 @@ RANGES = dict(
     cfg_scale=Real(0, 1000), cfg_channels=Whole(1, 4096), num_steps=Whole(1, 1000), sampler=Text(), strength=_share,
     mode_guidance=Real(0, 1000), stop_t=Whole(0, 1000), stop_timestep=Whole(0, 1000), mode_seed=Whole(0, 2**32-1),
     modes=Text(('kmeans', 'closest', 'gmm', 'dbscan', 'spectral', 'random')), mode_folder=Place(), mirror=Flag(),
+    # guides
+    repulsion=Real(0, 1000), mean_match=Real(0, 1), ridge=_rate, start_at=Real(0, 1), stop_at=_share,
     # fine-tuning
     epochs=Whole(), steps=Whole(1, 10**8), lr=_rate, represent=Real(), diverse=Real(), memory=Whole(), group=Whole(),
     # selection
@@ -167,7 +169,7 @@ RANGES = dict(
     masking=Text(('paper', 'released')), mask_ratio=_share, num_iter=Whole(1, 4096),
     # real images
     features=Given(), teacher=Given(), factor=Whole(1, 64), crops=Whole(1, 10**4), subset=Whole(1, 10**7),
-    crop_min=_share)
+    crop_min=_share, networks=Whole(1, 1000))
 
 # %% ../nbs/00_foundations/08_ranges.ipynb #921a3056
 RANGES |= dict(
@@ -195,8 +197,10 @@ RANGES |= dict(
     weight_decay=Real(), gamma=_share, temperature=_rate, ema=Real(0, 1), evals=Whole(), flip=Real(0, 1),
     jitter=Real(0, 1), lighting=Real(0, 10), cutmix=Real(0, 1000), shuffle=Whole(1, 1024), test_from=Real(0, 1),
     scales=Many(Real(0, 1000)), stops=Many(Real(0, 1)), val=Share(), zoom=Real(0, 100, above=True),
+    keep=Place(), rung=Text(('glance', 'short', 'middle', 'long', 'full')), minutes=Real(0, 10**5, above=True),
     # data
-    root=Place(), size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
+    root=Place(), resize=Text(('adm', 'squash', 'torchvision')),
+    size=Whole(1, 2**14), skip_bad=Flag(), download=Flag(), cache=Flag())
 
 # %% ../nbs/00_foundations/08_ranges.ipynb #af5dc768
 COMMON = 'ipc', 'seed', 'batch_size', 'out', 'progress', 'device', 'dtype'  # these mean the same in methods of others

@@ -13,6 +13,8 @@ __all__ = ['WAITING', 'SINGLE', 'let_threads_sleep', 'threads_sleep', 'threads_f
 
 # %% ../nbs/00_foundations/07_threads.ipynb #9414a2d9
 WAITING = dict(OMP_WAIT_POLICY='passive', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0')
+
+# %% ../nbs/00_foundations/07_threads.ipynb #a942196f
 def let_threads_sleep(
     environ:dict|None=None,     # None: this process's
 )->bool:                        # whether it was in time
@@ -21,12 +23,15 @@ def let_threads_sleep(
     if not any(name in environ for name in WAITING): environ.update(WAITING)
     return 'torch' not in sys.modules
 
+# %% ../nbs/00_foundations/07_threads.ipynb #c2d715f7
 def threads_sleep()->bool:
     "Whether waiting threads sleep, as far as the environment says"
     return os.environ.get('OMP_WAIT_POLICY', '').lower() == 'passive' or os.environ.get('KMP_BLOCKTIME') == '0'
 
 # %% ../nbs/00_foundations/07_threads.ipynb #2d14ac7a
 SINGLE = dict(sleeping=2**22, spinning=2**27)   # numbers a step handles, up to which one thread does it alone
+
+# %% ../nbs/00_foundations/07_threads.ipynb #d46515eb
 def threads_for(
     numbers:int,                # that a step handles: e.g. pixels times channels
     device:str='cpu',           # kind of device
@@ -36,6 +41,7 @@ def threads_for(
     most = SINGLE['sleeping' if threads_sleep() else 'spinning']
     return 1 if device == 'cpu' and numbers < most else torch.get_num_threads()
 
+# %% ../nbs/00_foundations/07_threads.ipynb #6c162d68
 @contextmanager
 def small_ops_threads(
     numbers:int, device:str='cpu',  # as for `threads_for`

@@ -12,6 +12,8 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = 'apart'
 _setup_privateuseone_for_python_backend(NAME)
+for name in ('get_rng_state', 'set_rng_state'):        # torch asks every device's own module for them; here the CPU's numbers are drawn
+    setattr(getattr(torch, NAME), name, lambda *state, name=name, **kw: getattr(torch.random, name)(*[s for s in state if isinstance(s, torch.Tensor)]))
 HERE, aten = torch.device(NAME, 0), torch.ops.aten
 
 INDEXING = {aten.index.Tensor, aten._unsafe_index.Tensor, aten.index_put_.default, aten.index_put.default,

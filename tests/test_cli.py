@@ -98,7 +98,7 @@ def test_own_folder_and_own_generator(ddnb, tmp_path):
     assert s.images.shape == (4, 3, 32, 32) and [c.name for c in s.classes] == ['cat', 'dog'] and len(s.info['generator']['sha256']) == 64
     code, out, err = ddnb('evaluate', 'x', '--data', root, '--repeats', 1, '--epochs', 2)
     assert code == 0 and 'pets' in out, err
-    one_line(ddnb('distill', 'mgd3', '--data', root, '--ipc', 1), 'no generator belongs to pets')
+    one_line(ddnb('distill', 'mgd3', '--data', root, '--ipc', 1), 'no generator belongs to pets', f'ddnb train --data {root} --out gen')
     one_line(ddnb('distill', 'mgd3', '--data', root, '--generator', 'digits', '--ipc', 1), "cannot make 'cat'")
     one_line(ddnb('distill', 'mgd3', '--generator', tmp_path, '--ipc', 1), 'is no generator')
     one_line(ddnb('distill', 'mgd3', '--data', root, '--generator', gen, '--size', 48, '--ipc', 1, '--out', 'z', *QUICK), 'works at 32 px')

@@ -2,6 +2,7 @@
 import json, shlex
 import pytest, torch
 from test_cli import one_line
+from ddnb.cli import COMMANDS
 from ddnb.sets.distilled import DistilledSet
 
 @pytest.mark.parametrize('words', ['random --ipc 2 --seed 3', 'mgd3 --ipc 1 --num-steps 3 --batch-size 10 --stop-t 1', 'dm --ipc 1 --iterations 2 --batch-real 4 --space rgb'])
@@ -36,9 +37,38 @@ def test_mistakes(ddnb, tmp_path, words, said):
     one_line(ddnb(*words.split()), said)
     assert not (tmp_path/'y').exists()
 
-@pytest.mark.parametrize('name', ['info', 'list', 'refine', 'compress'])
+@pytest.mark.parametrize('name', [*COMMANDS, 'distill mgd3'])
 def test_help(ddnb, name):
-    code, out, err = ddnb(name, '--help')
-    assert code == 0 and out.count(f'\n  ddnb {name}') == 2
+    code, out, err = ddnb(*name.split(), '--help')
+    assert code == 0 and out.count(f'\n  ddnb {name}') == 2 and 'exit codes: 0 done' in out, err
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh'])
+def test_a_shell_takes_the_script_of_completions(ddnb, tmp_path, shell):
+    import shutil, subprocess
+    code, out, err = ddnb('completion', shell)
+    assert code == 0 and err == '' and out.startswith(('_ddnb() {', '#compdef ddnb')), err
+    (tmp_path/'script').write_text(out)
+    if shutil.which(shell): assert subprocess.run([shell, '-n', tmp_path/'script'], capture_output=True).stderr == b''
+    one_line(ddnb('completion', 'fish'), "unknown shell 'fish'")
 
 def test_no_sets(ddnb): assert ddnb('list')[:2] == (0, '')
+
+def test_rungs(ddnb, tmp_path):
+    from test_cli import fake
+    root = fake(tmp_path/'pets', size=32)
+    assert ddnb('distill', 'random', '--data', root, '--ipc', 1, '--out', 'x', '--quiet')[0] == 0
+    code, out, err = ddnb('evaluate', 'x', '--data', root, '--rung', 'glance', '--quiet', '--table', 't.csv')
+    assert code == 0 and out.startswith('rung glance of glance, short, middle, long, full: at most 100 epochs, 1 trainings, a small network') and err == '', err
+    assert 'protocol: hard, rung glance' in out and 'hard, rung glance' in (tmp_path/'t.csv').read_text()
+    code, out, err = ddnb('evaluate', 'x', '--data', root, '--minutes', 1e-6, '--quiet')
+    assert code == 0 and 'rung glance' in out and '(--rung glance)' in out, err
+    one_line(ddnb('evaluate', 'x', '--data', root, '--rung', 'shrot'), 'did you mean short')
+    one_line(ddnb('evaluate', 'x', '--data', root, '--rung', 'short', '--epochs', 3), 'a rung has its own epochs')
+
+def test_unknown_data_on_a_cpu_has_a_rung(ddnb, tmp_path, monkeypatch):
+    from test_cli import fake
+    root = fake(tmp_path/'pets', size=32)
+    monkeypatch.setattr('ddnb.evaluate.minutes.choose_rung', lambda *a, **kw: ('glance', 1.))
+    code, out, err = ddnb('distill', 'random', '--data', root, '--ipc', 1, '--evaluate')
+    assert code == 0 and 'pets has no protocol of its own and this is a CPU' in out and 'rung glance' in out.split('protocol:')[1], err
+

@@ -15,8 +15,15 @@ SMALL = dict(                                       # options that make a call e
     random=dict(),
     herding=dict(),
     k_center=dict(),
+    el2n=dict(networks=2, epochs=2),
+    forgetting=dict(epochs=2),
+    aum=dict(epochs=2),
+    ccs=dict(epochs=2, strata=5),
+    confident=dict(),
+    medoids=dict(),
     nearest=dict(),
     d4m=dict(num_steps=6, batch_size=16),
+    set_guide=dict(num_steps=4, batch_size=16),
     rded=dict(subset=20, crops=2),
     minimax=dict(num_steps=4, batch_size=16, steps=2),
     cao2=dict(num_steps=4, batch_size=16, iterations=2),
@@ -30,7 +37,7 @@ SMALL = dict(                                       # options that make a call e
     ruo=dict(iterations=2, first_iterations=3, batch_real=2, width=4, mse=1e-4),
 )
 SHAPES = dict(cao2={16, 2*16}, cao2_on_mar={16, 2*16})                       # shapes of the network's work where not that of guidance alone
-UNSEEDED = {'herding', 'k_center'}                  # no random number in them: every seed gives the same images
+UNSEEDED = {'herding', 'k_center', 'confident', 'medoids'}                  # no random number in them: every seed gives the same images
 methods = pytest.mark.parametrize('name', sorted(SMALL))
 def method(name): return name.split('_on_')[0]
 @pytest.fixture(scope='module', autouse=True)

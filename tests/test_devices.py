@@ -112,7 +112,8 @@ def test_shipped_generators(kind, device): assert all_on(HERE, load_generator(ki
 
 def from_page(page, *names):
     "What a page's cells define, without running the rest of it"
-    cells = json.loads((ROOT/'nbs/03_generators/diffusion'/page).read_text())['cells']
+    path, = (ROOT/'nbs/03_generators/diffusion').glob(f'[0-9][0-9]_{page}.ipynb')
+    cells = json.loads(path.read_text())['cells']
     code = [''.join(c['source']).replace('fork_rng()', 'fork_rng(devices=[])') for c in cells if c['cell_type'] == 'code']
     module = next(m[1] for c in code if (m := re.search(r'#\| default_exp (\S+)', c)))
     found = dict(vars(import_module(f'ddnb.{module}')))
@@ -126,16 +127,16 @@ def from_page(page, *names):
     return found
 
 def uvit(folder):
-    page = from_page('04_uvit.ipynb', 'tiny_vae')
+    page = from_page('uvit', 'tiny_vae')
     net = page['UViT'](8, 4, 2, 32, 2, 4, num_classes=10)
     page['UViTGenerator'](page['tiny_vae'](), net, 'tiny', class_names=list('0123456789'), device='cpu').save(folder, half=False)
 def latent_unet(folder):
-    page = from_page('05_ldm_unet.ipynb', 'tiny')
+    page = from_page('ldm_unet', 'tiny')
     betas = torch.linspace(.0015**.5, .0195**.5, 1000, dtype=torch.float64)**2
     page['LatentUNet'](*page['tiny'](), betas, 'tiny', class_names=list('0123456789'), device='cpu').save(folder)
 def stable_diffusion(folder):
     folder.mkdir()
-    from_page('06_stable_diffusion.ipynb', 'tiny_parts')['tiny_parts'](folder)
+    from_page('stable_diffusion', 'tiny_parts')['tiny_parts'](folder)
 
 @slow
 @pytest.mark.parametrize('build', [uvit, latent_unet, stable_diffusion])

@@ -31,6 +31,27 @@ def test_source_links_lead_to_the_right_module(site):
         links = re.findall(r'href="[^"]*/blob/[^"]*/ddnb/([^"#]*\.py)[^"]*"', (site/'_docs'/f'{page}.html').read_text())
         assert module in links and not {l for l in links if l != module and l.startswith(('mgd3', 'baselines'))}, (page, links)
 
+def test_no_raw_link_in_code_and_every_source_link_has_a_line(site):
+    "The page that explains how links are made shows some on purpose"
+    raw, lines = {}, {}
+    for page in (site/'_docs').rglob('*.html'):
+        text = page.read_text()
+        blocks = [re.sub('<[^>]+>', '', b) for b in re.findall(r'<pre.*?</pre>', text, re.S)]
+        if page.stem != 'book': raw[page.name] = sum('](http' in b for b in blocks)
+        lines[page.name] = text.count('#LNone')
+    assert not any(raw.values()) and not any(lines.values())
+
+def test_every_documented_name_links_to_its_own_module(site):
+    "Source links of a page lead to the module that the page exports"
+    wrong = []
+    for nb in NBS:
+        exported = re.search(r'default_exp ([\w.]+)', (ROOT/'nbs'/nb).read_text())
+        links = re.findall(r'href="[^"]*/blob/[^"]*/(ddnb/[^"#]*\.py)#L\d+"', (site/'_docs'/html(nb)).read_text())
+        own = f"ddnb/{exported[1].replace('.', '/')}.py" if exported else None
+        room = own.removesuffix('__init__.py') if own and own.endswith('__init__.py') else None      # a chapter's page shows what its room offers
+        wrong += [(nb, link) for link in set(links) if link != own and not (room and link.startswith(room))]
+    assert wrong == []
+
 def test_readme_is_the_index():
     cells = json.loads((ROOT/'nbs/index.ipynb').read_text())['cells']
     readme = (ROOT/'README.md').read_text()

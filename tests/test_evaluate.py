@@ -94,3 +94,8 @@ def test_deep_residual_networks_learn_from_both_kinds_of_labels(arch):
         net = make_net(arch, 10, 32); mixed_loss(net(x), y, y.flip(0), .7, 20. if y.dim() > 1 else 1.).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
         assert net.conv1.weight.grad.abs().sum() > 0 and net.fc.weight.grad.abs().sum() > 0
+
+def test_the_residual_network_of_ruo_has_the_stem_of_its_pictures():
+    from ddnb.nets import make_net
+    stems = [make_net('resnet18_in', 10, img_size=size).conv1 for size in (32, 224)]
+    assert [(c.kernel_size[0], c.stride[0]) for c in stems] == [(3, 1), (7, 2)]

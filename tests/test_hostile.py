@@ -104,3 +104,29 @@ def test_an_export_removes_nothing_that_lies_there(tmp_path, format):
 def test_an_export_needs_a_place(tmp_path):
     (tmp_path/'file').write_text('')
     for path in ('', tmp_path/'file', tmp_path/'file/x', 'a\0b'): refused(export, small(), path)
+
+@pytest.mark.parametrize('x', [torch.eye(10)[None, None].expand(10, 3, 10, 10).to_sparse(), torch.empty(10, 3, 8, 8, device='meta'), torch.zeros(10, 3, 8, 8, dtype=torch.complex64)], ids=('sparse', 'meta', 'complex'))
+def test_tensors_without_plain_numbers(tmp_path, x):
+    torch.save([x, torch.arange(10)], tmp_path/'x.pt')
+    refused(import_set, tmp_path/'x.pt', load_data('digits', size=8), match='plain numbers')
+
+@pytest.mark.parametrize('dtype', [torch.bool, torch.int8, torch.int64, torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_every_type_of_numbers(tmp_path, dtype):
+    save_file(dict(images=(X > 127).to(dtype), labels=Y), tmp_path/'s.safetensors', words(GOOD))
+    s = import_set(tmp_path/'s.safetensors')
+    assert s.save(tmp_path/'x').verify() == [] and s.images.dtype in (torch.uint8, torch.float32)
+    if dtype == torch.bool: assert s.images.unique().tolist() == [0, 255]
+
+@pytest.mark.parametrize('head', [dict(seed='x'), dict(seed=[1]), dict(seed=.5), dict(ipc='many'), dict(method=3), dict(space=3), dict(syn_lr='x'), dict(zca=[])])
+def test_words_of_other_types(tmp_path, head):
+    save_file(dict(images=X, labels=Y), tmp_path/'s.safetensors', words(GOOD | head))
+    refused(import_set, tmp_path/'s.safetensors', match=f'{[*head][0]} is a')
+
+def test_more_classes_than_images_could_fill(tmp_path):
+    save_file(dict(images=X, labels=Y), tmp_path/'s.safetensors', words(GOOD | dict(classes=[[str(i), None] for i in range(200_000)])))
+    refused(import_set, tmp_path/'s.safetensors', match='no honest file')
+
+def test_names_that_are_no_unicode(tmp_path):
+    s = DistilledSet(X, Y, [ClassInfo('\udcff'), ClassInfo('b\ud800')], info=dict(method='demo', seed=0, options={}))
+    assert s.save(tmp_path/'s').verify() == [] and DistilledSet.load(tmp_path/'s').classes == s.classes
+    for format in ('imagefolder', 'pt', 'safetensors'): export(s, tmp_path/format, format)

@@ -1,14 +1,17 @@
 "Whose class is whose: what is forgiven in a name, and what never is"
 import itertools, unicodedata
-import pytest
+import pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from ddnb.core import ClassInfo
-from ddnb.data.images import ImageData
+from ddnb.data.images import ImageData, Split
 from ddnb.data.names import ClassNames, find_classes, fold, synonyms
 from ddnb.data.subsets import imagenet_classes
 from ddnb.errors import DdnbError
 from ddnb.generators.base import match_classes
+from ddnb.sets.distilled import DistilledSet
+from ddnb.sets.exporters import export
+from ddnb.sets.importers import import_set
 
 WORDS = st.text(st.characters(categories=('Lu', 'Ll', 'Lo', 'Nd', 'So')), min_size=1, max_size=8)
 NAMES = st.lists(WORDS, min_size=1, max_size=3).map(' '.join)
@@ -90,3 +93,15 @@ def test_a_label_meets_the_class_called_by_it(tmp_path):
     for i,c in enumerate(years.classes): assert torch.allclose(s.images[s.labels == i].float(), want[c.name][None], atol=1e-2)
     torch.save([torch.rand(3, 3, 8, 8), torch.tensor([0, 1, 2])], tmp_path/'t.pt')
     with pytest.warns(DataWarning, match='order of years was assumed'): import_set(tmp_path/'t.pt', years, format='idc')
+
+SIGNS = ('C', 'C++', 'C#', 'a/b', 'a\\b', 'a b', 'a-b', '.net', '猫', 'что?', 'что!', '🐈', '🐕', 'con', 'x'*300, 'x'*301, ' y ', 'y')
+@pytest.mark.parametrize('format', ('imagefolder', 'parquet', 'pt', 'safetensors'))
+def test_signs_survive_every_format(tmp_path, format):
+    if format == 'parquet': pytest.importorskip('pyarrow')
+    n = len(SIGNS)
+    images = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
+    data = ImageData('signs', [ClassInfo(c) for c in SIGNS], 4, Split(torch.arange(n), 4, images=images))
+    s = DistilledSet(images, torch.arange(n), data.classes, info=dict(method='demo', seed=0, options={}))
+    for given in (data, None) if format != 'imagefolder' else (data,):
+        back = import_set(export(s, tmp_path/f'{given is None}.{format}', format), given)
+        assert torch.equal(back.images, images) and torch.equal(back.labels, s.labels) and list(back.classes) == data.classes

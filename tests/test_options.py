@@ -10,6 +10,7 @@ from ddnb.contract import METHODS, RANGES, Choice, Device, Dtype, Flag, Many, Pl
 from ddnb.errors import DdnbError
 from ddnb.evaluate.comparison import compare
 from ddnb.evaluate.recipes import PROTOCOLS
+from ddnb.evaluate.rungs import RUNGS
 from ddnb.evaluate.scores import evaluate
 from ddnb.matching.dsa import FAMILIES
 from ddnb.matching.pixels import INITS
@@ -74,7 +75,7 @@ def test_constants_of_a_recipe_have_ranges(change):
 
 def test_names_in_the_table_are_those_that_the_modules_know():
     for option, names in dict(modes=ALGORITHMS, strategy=STRATEGIES, norm=NORMS, timesteps=CONVENTIONS, masking=MASKINGS, init=INITS, how=HOW, matching=MATCHINGS, covariance=COVARIANCES,
-                              reduction=REDUCTIONS, loss=LOSSES, nn_rate=NN_RATES, families=FAMILIES, protocol=PROTOCOLS).items():
+                              reduction=REDUCTIONS, loss=LOSSES, nn_rate=NN_RATES, families=FAMILIES, protocol=PROTOCOLS, rung=RUNGS).items():
         assert set(RANGES[option].choices) == set(names), option
     assert set(FUNCTIONS['glad'].ranges['init'].choices) == set(STARTS) == set(FUNCTIONS['slfd'].ranges['init'].choices)
 

@@ -35,6 +35,12 @@ def test_nothing_shown_uses_a_name_that_was_not_shown(page):
         known |= made
     assert unseen == []
 
+@pages
+def test_every_picture_says_in_words_what_it_shows(page):
+    cells = [c for c in json.loads(page.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    pictures = [''.join(c['source']) for c in cells if any('image/png' in o.get('data', {}) for o in c['outputs'])]
+    assert [s for s in pictures if not re.search(r'^#\| fig-alt: \S.{20,}', s, re.M)] == []
+
 @pytest.mark.slow
 @pages
 def test_what_is_shown_runs_alone(page, monkeypatch, tmp_path):

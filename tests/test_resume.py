@@ -5,6 +5,7 @@ from ddnb.contract import get_method
 
 RUNS = dict(                        # method: options; each takes four steps
     dsa=dict(iterations=4, batch_real=2, width=4),
+    minimax=dict(steps=4, num_steps=2, batch_size=16),
     dm=dict(iterations=4, batch_real=2, width=4),
     mtt=dict(iterations=4, syn_steps=2, experts=1, max_start_epoch=1, width=4),
     glad=dict(iterations=4, batch_real=2, width=4),

@@ -16,9 +16,12 @@ def fresh(code, *heavy):
 def test_a_method_comes_without_what_it_may_never_use():
     assert fresh('from ddnb.mgd3 import distill', *HEAVY) == []
 
-@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['distill'], []])
+@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['distill'], [], ['completion', 'bash']])
 def test_help_lists_and_version_come_without_torch(argv):
     assert fresh(f'from ddnb.cli import main; assert main({argv!r}) == 0', 'torch', 'numpy', 'fastcore', *HEAVY) == []
+
+@pytest.mark.parametrize('modules', ['ddnb.evaluate, ddnb.classifiers.learner, ddnb.cao2, ddnb.ruo', 'ddnb.evaluate.together'])
+def test_imports_of_fastai_say_nothing(modules): assert fresh(f'import {modules}', 'fastai') == ['fastai']
 
 def test_errors_and_contract_come_without_torch():
     assert fresh('import ddnb.errors, ddnb.contract, ddnb.cli', 'torch', 'numpy', 'fastcore') == []

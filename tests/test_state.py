@@ -1,10 +1,20 @@
 "State on disk is believed only if it is what was written: a damaged file costs a piece of work or is refused in one line, and never gives other images"
 import random, subprocess, sys
 from pathlib import Path
+from collections import Counter
+from dataclasses import replace
 import pytest, torch
+from ddnb.classifiers.teachers import train_teacher
 from ddnb.core import ClassInfo
+from ddnb.data.images import Split
+from ddnb.data.load import load_data
+from ddnb.data.zca import ZCA
 from ddnb.errors import DdnbError
 from ddnb.files import read_state, write_state
+from ddnb.generators.diffusion.finetune import finetune
+from ddnb.generators.open import load_generator
+from ddnb.matching.trajectories import Experts, make_experts
+from ddnb.mgd3.discovery import discover
 from ddnb.sets import resume
 from ddnb.sets.distilled import DistilledSet
 from ddnb.sets.folder import SetWriter
@@ -61,6 +71,67 @@ def states_survive(tmp_path, n, monkeypatch):
         file.write_bytes(hurt)
         try: assert walk(resume.Resume(tmp_path/'.parts')).equal(whole)
         except DdnbError as e: assert 'delete it' in str(e) and '\n' not in str(e)
+
+COUNT = Counter()
+def survives(file, use, n):
+    "Whatever one file becomes, `use` gives what it gave, or one line"
+    whole, expected = file.read_bytes(), use()
+    for hurt in mutations(whole, n, file.name):
+        file.write_bytes(hurt)
+        try: found = use()
+        except DdnbError as e: assert '\n' not in str(e); COUNT[file.name, 'refused'] += 1
+        else: assert len(found) == len(expected) and all(map(torch.equal, found, expected)), file; COUNT[file.name, 'the same'] += 1
+    file.write_bytes(whole)
+    use()
+
+def kept_survive(kind, tmp_path, n, monkeypatch):
+    "Experts, teachers, modes, whitenings, fine-tunings"
+    monkeypatch.setenv('DDNB_CACHE', str(tmp_path/'cache'))
+    data = load_data('digits', size=16)
+    data = replace(data, train=Split(data.train.labels[:60], 16, images=data.train.images[:60]))
+    if kind == 'experts':
+        def make(): return make_experts(tmp_path/'e', data, 2, epochs=1, progress=False, width=4, families='')
+        make()
+        for k in (0, 1): survives(tmp_path/f'e/expert_{k:04d}.safetensors', lambda: [w for i in (0, 1) for w in Experts(tmp_path/'e', data).at(i, 0, 1)], n)
+    if kind == 'teacher':
+        def use(): return list(train_teacher(data, 'convnet3', net=(('width', 4),), epochs=1).net.state_dict().values())
+        use()
+        survives(next((tmp_path/'cache/teachers').iterdir()), use, n)
+    if kind == 'modes':
+        gen, full = load_generator('digits'), load_data('digits')
+        def use(): return list(discover(gen, full, 2, [3], progress=False, folder=tmp_path/'m').values())
+        use()
+        for file in sorted(tmp_path.glob('m/*/*')): survives(file, use, n)
+    if kind == 'whitening':
+        ZCA().fit(data).save(tmp_path/'z.safetensors')
+        def use(): return [(z := ZCA.load(tmp_path/'z.safetensors')).W, z.W_inv, z.mean, torch.tensor(z.shape)]
+        survives(tmp_path/'z.safetensors', use, n)
+    if kind == 'fine-tuning':
+        gen = load_generator('digits')
+        full = load_data('digits')
+        full = replace(full, train=Split(full.train.labels[:16], 32, images=full.train.images[:16]))
+        def use(): return [p for p in finetune(gen, full, tmp_path/'f', steps=1, batch_size=2, progress=False)[0].net.parameters()]
+        use()
+        for file in ('finetune.json', 'step-1.safetensors'): survives(tmp_path/'f'/file, use, n)
+
+KINDS = pytest.mark.parametrize('kind', ('experts', 'teacher', 'modes', 'whitening', 'fine-tuning'))
+@KINDS
+def test_what_is_kept(kind, tmp_path, monkeypatch): kept_survive(kind, tmp_path, 1, monkeypatch)
+@pytest.mark.slow
+@KINDS
+def test_much_of_what_is_kept(kind, tmp_path, monkeypatch): kept_survive(kind, tmp_path, 100, monkeypatch)
+
+def test_a_teacher_under_another_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv('DDNB_CACHE', str(tmp_path))
+    data = load_data('digits', size=16)
+    data = replace(data, train=Split(data.train.labels[:60], 16, images=data.train.images[:60]))
+    def train(seed): return train_teacher(data, 'convnet3', seed, net=(('width', 4),), epochs=1)
+    train(0)
+    one = next((tmp_path/'teachers').iterdir())
+    kept = one.read_bytes()
+    one.unlink(); train(1)
+    next((tmp_path/'teachers').iterdir()).write_bytes(kept)
+    with pytest.raises(DdnbError, match="another job's teacher .*delete it"): train(1)
 
 def test_parts(tmp_path): parts_survive(tmp_path, 1, only=2)
 def test_states(tmp_path, monkeypatch): states_survive(tmp_path, 20, monkeypatch)

@@ -13,7 +13,7 @@ from ..sets.distilled import DistilledSet
 from ..sets.manifest import run_shape
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
-from ..generators.diffusion.sampling import NoGuide
+from ..generators.diffusion.guides import Guide, Rows
 from ..generators.diffusion.schedule import Schedule, q_sample
 from ..generators.sets import open_inputs, sampled_set
 from ..mgd3.discovery import discover
@@ -22,26 +22,24 @@ from ..mgd3.discovery import discover
 __all__ = ['DEFAULTS', 'Prototypes', 'distill']
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #b0390042
-class Prototypes(NoGuide):
-    "Begin at noised prototypes, for one batch"
+class Prototypes(Guide):
+    "Begin at noised prototypes: image `index` of a class at its prototype `index`"
     def __init__(self,
-        prototypes:Tensor,      # (N, C, h, w), each row's own
-        strength:float=0.7,     # share of the process that is walked
-    ): self.prototypes, self.strength = prototypes, strength
+        prototypes:dict[int,Tensor],    # label -> (ipc, C, h, w)
+        strength:float=0.7,             # share of the process that is walked
+    ): self.prototypes, self.strength = Rows(prototypes), strength
 
-    def start(self, s:Schedule, noise:Tensor)->tuple[Tensor,int]:
+    def start(self, s:Schedule, noise:Tensor, items:list)->tuple[Tensor,int]:
         n = max(1, int(self.strength*len(s)+1e-9))
-        return q_sample(s, self.prototypes, n-1, noise), n
+        return q_sample(s, self.prototypes.at(items, noise.device), n-1, noise), n
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #7bd52e9b
 DEFAULTS = dict(default=dict(strength=0.7, cfg_scale=4.0, num_steps=50, sampler='ddpm'))
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #c7d7c2a3
 def _guides(gen, data, ipc, strength, seed, progress, folder):
-    "For `sampled_set`: labels still to do -> items of a batch -> where they begin"
-    def for_classes(todo):
-        m = discover(gen, data, ipc, todo, seed, progress, folder=folder)
-        return lambda items: Prototypes(torch.stack([m[c][i] for c,i in items]).to(gen.device), strength)
+    "For `sampled_set`: labels still to do -> where their images begin"
+    def for_classes(todo): return Prototypes(discover(gen, data, ipc, todo, seed, progress, folder=folder), strength)
     return for_classes
 
 # %% ../../nbs/09_baselines/05_d4m.ipynb #ba1912bc

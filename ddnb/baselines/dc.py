@@ -22,11 +22,21 @@ __all__ = ['DEFAULTS', 'DSA_DEFAULTS', 'condense', 'distill', 'dsa']
 DEFAULTS = dict(
     default=dict(iterations=1000, lr_img=0.1, batch_real=256, lr_net=0.01, width=128, init='noise', families=''),
     digits=dict(iterations=100, lr_img=1.0, batch_real=16, width=16))
+
+# %% ../../nbs/09_baselines/08_dc.ipynb #1569c68b
 DSA_DEFAULTS = dict(
     default=DEFAULTS['default'] | dict(init='real', families='color_crop_cutout_flip_scale_rotate'),
     digits=DEFAULTS['digits'] | dict(families='crop_cutout_scale_rotate'))          # a mirrored digit is no digit
 
 # %% ../../nbs/09_baselines/08_dc.ipynb #d2bf8436
+def _step(net, syn, opt, data, g, o):
+    "One step of the images: gradients of real and synthetic images, class by class, through one network"
+    def loss(syn, real, classes): return gradient_matching(net, syn, real, classes)
+    opt.zero_grad()
+    matched_step(loss, syn, data, g, o['batch_real'], o['families'])
+    opt.step()
+
+# %% ../../nbs/09_baselines/08_dc.ipynb #d2bf8437
 def condense(
     data:ImageData,                 # as the method sees it
     syn:Tensor,                     # (C, ipc, 3, H, W) normalised images to begin with
@@ -40,12 +50,9 @@ def condense(
     opt = torch.optim.SGD([syn], o['lr_img'], momentum=0.5)
     for it in keep.steps(o['iterations'], dict(syn=syn, opt=opt), 'gradient matching', progress):
         net = fresh_net(data, o, seed, 'net', it, device=syn.device)
-        def loss(syn, real, classes): return gradient_matching(net, syn, real, classes)
         for k in range(o['outer_loop']):
             g = rng(seed, 'step', it, k)
-            opt.zero_grad()
-            matched_step(loss, syn, data, g, o['batch_real'], o['families'])
-            opt.step()
+            _step(net, syn, opt, data, g, o)
             if k < o['outer_loop']-1: inner_epochs(net, syn, o, o['inner_loop'], g)
     return syn.detach()
 

@@ -14,13 +14,16 @@ from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume
 
 # %% auto #0
-__all__ = ['DEFAULTS', 'match_means', 'distill']
+__all__ = ['DEFAULTS', 'match_means', 'dm_options', 'distill']
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #518cff75
-DEFAULTS = dict(
-    default=dict(iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real',
-                 families='color_crop_cutout_flip_scale_rotate'),
-    digits=dict(iterations=200, lr_img=5.0, batch_real=32, width=16, families='crop_cutout_scale_rotate'))
+DEFAULTS = dict(default=dict(
+    iterations=20000, lr_img=1.0, batch_real=256, width=128, init='real',
+    families='color_crop_cutout_flip_scale_rotate'))
+
+# %% ../../nbs/09_baselines/09_dm.ipynb #518cff76
+DEFAULTS['digits'] = dict(                              # a mirrored digit is no digit
+    iterations=200, lr_img=5.0, batch_real=32, width=16, families='crop_cutout_scale_rotate')
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #18e89df7
 def match_means(
@@ -41,6 +44,14 @@ def match_means(
     return syn.detach()
 
 # %% ../../nbs/09_baselines/09_dm.ipynb #39c1ed25
+def dm_options(
+    data:ImageData,
+    **given,        # the caller's options, None where left open
+)->dict:            # every option with its value
+    "Options of a DM run: the table's, and the ConvNet for the image size"
+    return dict(arch=default_arch(data)) | pick_options(DEFAULTS, data.name, **given)
+
+# %% ../../nbs/09_baselines/09_dm.ipynb #39c1ed26
 @checked
 def distill(
     data:str|Path|ImageData,            # a name, a folder, or the data
@@ -61,6 +72,6 @@ def distill(
     "Pixels whose mean features are those of real images (distribution matching)"
     given = dict(iterations=iterations, lr_img=lr_img, batch_real=batch_real, init=init, families=families,
                  arch=arch, width=width)
-    def options(data): return dict(arch=default_arch(data)) | pick_options(DEFAULTS, data.name, **given)
+    def options(data): return dm_options(data, **given)
     def optimise(run): return match_means(run.seen, run.start, seed, run.options, progress, run.keep), {}
     return run_pixels('dm', data, ipc, seed, out, space, device, options, optimise)

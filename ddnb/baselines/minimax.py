@@ -14,8 +14,9 @@ from torch import Tensor
 from ..classifiers.features import name_features
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import progress as progress_bar, rng
-from ..errors import DdnbError
+from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
+from ..sets.resume import Resume, forgetting
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
@@ -39,7 +40,10 @@ class Bank:
         for row,c in zip(rows.detach().flatten(1), labels): self.rows[c] = [*self.rows[c], row][-self.size:]
     def cosines(self, row:Tensor, label:int)->Tensor|None:
         "Similarity of a row to those of its class; None where there are none yet"
-        return F.cosine_similarity(row.flatten()[None], torch.stack(self.rows[label])) if self.rows[label] else None
+        if not self.rows[label]: return None
+        return F.cosine_similarity(row.flatten()[None], torch.stack(self.rows[label]).to(row.device))
+    def state_dict(self)->dict: return {c: torch.stack(rows).cpu() for c,rows in self.rows.items()}
+    def load_state_dict(self, kept:dict): self.rows = defaultdict(list, {c: list(rows) for c,rows in kept.items()})
 
 # %% ../../nbs/09_baselines/07_minimax.ipynb #fe993e9e
 def minimax_terms(
@@ -96,6 +100,20 @@ def _step_loss(net, s, x0, noise, i, labels, given, real, drawn, represent, dive
     drawn.add(guess, own)
     return hybrid_loss(s, out, x0, x, i, noise).mean() + represent*far + diverse*near
 
+# %% ../../nbs/09_baselines/07_minimax.ipynb #141d7c7e
+class _Row:
+    "Tensors that are trained in place, under one name"
+    def __init__(self, tensors): self.tensors = tensors
+    def state_dict(self): return dict(enumerate(t.detach().cpu() for t in self.tensors))
+    def load_state_dict(self, kept):
+        for k,t in enumerate(self.tensors): t.data.copy_(kept[k])
+
+class _Draws:
+    "The state of a random generator"
+    def __init__(self, g): self.g = g
+    def state_dict(self): return dict(state=self.g.get_state())
+    def load_state_dict(self, kept): self.g.set_state(kept['state'])
+
 # %% ../../nbs/09_baselines/07_minimax.ipynb #34d2006f
 def finetune(
     gen:LatentDiffusion,
@@ -112,6 +130,7 @@ def finetune(
     group:int=20,                   # most classes of one model
     decay:float=0.9999,             # of the weight average, less at the beginning
     progress:bool=True,
+    keep:Resume=Resume(),           # where the state goes
 )->LatentDiffusion:                 # a generator of its own
     "Fine-tune a DiT for representativeness and diversity (Minimax diffusion)"
     classes = list(range(len(data.classes))) if classes is None else classes
@@ -122,16 +141,21 @@ def finetune(
     average = [p.detach().clone() for p in params]
     real, drawn, n = Bank(memory), Bank(memory), steps or epochs*-(-len(y)//train_batch)
     batches = list(random_batches(len(y), n, min(train_batch, len(y)), g))
-    for k,idx in enumerate(progress_bar(batches, 'minimax', progress)):
+    state = dict(weights=_Row(params), average=_Row(average), opt=opt, draws=_Draws(g), real=real, drawn=drawn)
+    for k in keep.steps(n, state, f'minimax of {len(classes)} classes from {classes[0]}', progress):
+        idx = batches[k]
         x0 = (mean[idx] + std[idx]*torch.randn(mean[idx].shape, generator=g)).to(gen.device)
         i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g).to(gen.device)
         given = drop_labels(gen_labels[y[idx]], gen.null, .1, g)
         loss = _step_loss(net, s, x0, noise, i, y[idx], given, real, drawn, represent, diverse)
+        if not loss.isfinite(): raise diverged(f"minimax diverged: its loss is {loss.item()} at step {k}", dict(lr=lr))
         opt.zero_grad()
         loss.backward()
         opt.step()
         torch._foreach_lerp_(average, [p.detach() for p in params], 1-min(decay, (1+k)/(10+k)))
     for p,a in zip(params, average): p.data = a
+    if not all(p.isfinite().all() for p in params):
+        raise diverged('minimax diverged: its weights are infinite', dict(lr=lr))
     more = name_features(net), gen.class_names, gen.licence, gen.device, gen.dtype
     return LatentDiffusion(gen.vae, fold(net), gen.betas, f'{gen.id}+minimax', *more)
 
@@ -194,8 +218,14 @@ def _distill(data, gen, ipc, seed, out, progress, o):
     for part in groups(len(data.classes), o['group']):
         todo, acc = [c for c in part if c not in w.done], defaultdict(list)
         if not todo: continue
-        tuned = finetune(gen, data, part, seed, progress=progress, **{k: o[k] for k in _TRAIN})
+        keep = Resume(w.parts, w.unfinished) if out else Resume()
         items, sampling = [(c, i) for c in todo for i in range(ipc)], {k: o[k] for k in _SAMPLE}
-        stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
-        for items,z in stream: gather(w, acc, ipc, items, z, tuned, o)
+        with forgetting(w):
+            tuned = finetune(gen, data, part, seed, progress=progress, keep=keep, **{k: o[k] for k in _TRAIN})
+            stream = sample(tuned, items, gen_labels, seed, progress=progress, **sampling)
+            for items,z in stream: gather(w, acc, ipc, items, _bounded(z, o), tuned, o)
     return w.close()
+def _bounded(z, o):
+    "Latents, whose unit is about 1, unless they left all bounds"
+    if z.square().mean() < 100: return z
+    raise diverged("minimax diverged: its latents left all bounds", o)

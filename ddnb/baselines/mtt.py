@@ -9,7 +9,7 @@ from torch import Tensor
 import torch
 from ..contract import checked, pick_options
 from ..data.images import ImageData
-from ..errors import DdnbError, known
+from ..errors import diverged, known
 from ..matching.pixels import at_most, default_arch, run_pixels
 from ..matching.trajectories import Experts, HOW, open_experts, start_gradient
 from ..sets.distilled import DistilledSet
@@ -60,8 +60,7 @@ def match_trajectories(
     for it in keep.steps(o['iterations'], dict(x=x, lr=lr, opt=opt, losses=losses), 'trajectory matching', progress):
         loss, x.grad, lr.grad = start_gradient(experts, net, x, labels, lr, o, seed, it)
         if not loss.isfinite():
-            raise DdnbError(f"trajectory matching diverged at iteration {it}; lower lr_img (now {o['lr_img']:g}), "
-                            f"lr_lr ({o['lr_lr']:g}) or lr_init ({o['lr_init']:g})")
+            raise diverged(f"mtt diverged at iteration {it}: its loss is {loss.item()}", o)
         opt.step()
         lr.clamp_(min=1e-3)
         losses.append(loss.item())

@@ -19,9 +19,7 @@ __all__ = ['distill']
 def distill(
     data:str|Path|ImageData,        # a name, a folder, or the data
     ipc:int=10,                     # images per class
-    seed:int=0,
-    out:str|Path|None=None,         # a folder, new or of the same run
-    progress:bool=True,             # unused: there is nothing to wait for
+    seed:int=0, out:str|Path|None=None, progress:bool=True, # a folder, new or of the same run; no bar: it takes no time
 )->DistilledSet:
     "`ipc` random training images of every class"
     data = data if isinstance(data, ImageData) else load_data(data)

@@ -103,7 +103,7 @@ def select(
     w = collector(out, head | own, s.classes)
     todo = [c for c in range(len(s.classes)) if c not in w.done]
     at = torch.isin(s.labels, torch.tensor(todo)).nonzero().flatten()
-    probs = probabilities(teacher, s.images[at], batch_size, normalise) if todo else None
+    probs = probabilities(teacher, s.images[at], batch_size, normalise) if todo else torch.empty(0)
     for c in progress_bar(todo, 'selecting', progress):
         own = s.labels[at] == c
         idx = at[own][choose(probs[own], int(cols[c]), ipc, strategy, fill, rng(seed, 'select', c))]

@@ -92,7 +92,8 @@ def fit_weights(
     whose:str,                      # file and network, for the message
 )->nn.Module:
     "Give a network the first of the states that fits it"
-    names, problem = list(net.state_dict()), 'it holds no weights'
+    names = list(net.state_dict())
+    problem = 'it holds no weights by name; save the state_dict, not the network itself'
     for state in states:
         try:
             net.load_state_dict(_unwrapped(state, names))

@@ -41,10 +41,14 @@ def network_features(
     images:Tensor,          # (N, 3, H, W) uint8
     stats:tuple,            # mean and standard deviation that the network was trained with
     batch_size:int|None=None,   # fixed shape of the work; None: from the number of images
+    size:int|None=None,     # side of what the network sees, pixels; None: as the images are
 )->Tensor:                  # (N, features) float64, on the CPU
     "What a network says before its head, in evaluation mode"
     net, p, (m, s) = net.eval(), next(net.parameters()), (torch.tensor(v).view(1, 3, 1, 1) for v in stats)
-    def one(idx): return _embed(net, ((images[idx].float()/255-m)/s).to(p.device, p.dtype)).flatten(1).double().cpu()
+    def at_size(x): return x if size in (None, x.shape[-1]) else F.interpolate(x, size, mode='bilinear', antialias=True)
+    def one(idx):
+        x = at_size((images[idx].float()/255-m)/s)
+        return _embed(net, x.to(p.device, p.dtype)).flatten(1).double().cpu()
     return torch.cat([one(idx)[:n] for idx,n in fixed_batches(len(images), batch_size)])
 
 # %% ../../nbs/04_classifiers/00_features.ipynb #622a2766

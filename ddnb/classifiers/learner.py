@@ -4,27 +4,37 @@
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #b6f35512
 from __future__ import annotations
-import copy, time
+import copy, importlib, time, warnings
+from functools import partial
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, CancelValidException, TrainEvalCallback
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from ..augment import color_jitter, cutmix, lighting, random_flip, random_resized_crop, shuffle_patches
+from ..augment import cutmix, jitter_map, lighting_shift, normalise, random_flip, random_resized_crop, recolour
+from ..augment import shuffle_patches, to_float
 from ..core import get_device, rng
 from ..errors import DdnbError
+from ..fused import quick, tested_at_once
 from ..data.images import ImageData, Split
 from ..matching.dsa import dsa
 from .recipe import Recipe, lr_factor
 from ..nets import make_net
 
 # %% auto #0
-__all__ = ['TensorLoader', 'to_float', 'normalise', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay',
-           'predictions', 'accuracy', 'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average',
-           'Autocast', 'DoubleForward', 'make_optimizer', 'recipe_net', 'Student', 'student', 'train_student']
+__all__ = ['TensorLoader', 'augment', 'Augment', 'kl_loss', 'mixed_loss', 'AskTeacher', 'Replay', 'predictions', 'accuracy',
+           'fixed_part', 'test_epochs', 'TestDuring', 'Zoomed', 'Schedule', 'Average', 'Autocast', 'DoubleForward',
+           'make_optimizer', 'recipe_net', 'quick_net', 'Student', 'student', 'train_student']
+
+# %% ../../nbs/04_classifiers/02_learner.ipynb #5bec863a
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', r'.*torch\.jit\.script')
+    importlib.import_module('fastai.learner')
+
+# %% ../../nbs/04_classifiers/02_learner.ipynb #48830371
+from fastai.callback.core import Callback, CancelEpochException, CancelValidException, TrainEvalCallback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #cea01444
 class TensorLoader:
@@ -43,25 +53,21 @@ class TensorLoader:
     def __len__(self): return -(-len(self.x)//self.batch_size)
     def __iter__(self):
         order = torch.randperm(len(self.x), generator=self.g).to(self.x.device)
-        for idx in order.split(self.batch_size): yield to_float(self.x[idx]), self.y[idx]
+        for idx in order.split(self.batch_size): yield self.x[idx], self.y[idx]
 
-# %% ../../nbs/04_classifiers/02_learner.ipynb #bd8e041a
-def to_float(x:Tensor)->Tensor:
-    "Images in [0, 1] scale"
-    return x if x.is_floating_point() else x.float()/255
-
-# %% ../../nbs/04_classifiers/02_learner.ipynb #d48137d0
-def normalise(
-    x:Tensor,               # (N, 3, H, W) in [0, 1]
-    stats:tuple,            # mean and standard deviation of each channel
-)->Tensor:
-    "Subtract the mean, divide by the standard deviation"
-    m, s = (torch.tensor(t, device=x.device, dtype=x.dtype).view(-1, 1, 1) for t in stats)
-    return (x-m)/s
+# %% ../../nbs/04_classifiers/02_learner.ipynb #fa57c020
+def _colours(x, r, g, stats):
+    "Colour jitter, lighting and normalisation as one map for each image"
+    if not (r.jitter or r.lighting): return normalise(x, stats)
+    mean, std = (torch.tensor(t).to(x)[:,None] for t in stats)
+    matrix, shift = torch.eye(3).to(x).expand(len(x), 3, 3), x.new_zeros(len(x), 3, 1)
+    if r.jitter: matrix, shift = jitter_map(x.mean((2, 3)), g, r.jitter)
+    if r.lighting: shift = shift + lighting_shift(len(x), g, r.lighting).to(x)[:,:,None]
+    return recolour(x, matrix/std, (shift-mean)/std)
 
 # %% ../../nbs/04_classifiers/02_learner.ipynb #a6d8913a
 def augment(
-    x:Tensor,               # (N, 3, H, W) in [0, 1]
+    x:Tensor,               # (N, 3, H, W), uint8 or in [0, 1]
     y:Tensor,               # (N, ...) labels
     r:Recipe,
     g:Generator,            # source of randomness
@@ -69,11 +75,10 @@ def augment(
 )->tuple[Tensor,Tensor,Tensor,float]:   # normalised images, own labels, pasted labels, share of the own ones
     "The recipe's augmentation and the data's normalisation of one batch"
     if r.shuffle > 1: x = shuffle_patches(x, g, r.shuffle)
-    if r.crop_scale: x = random_resized_crop(x, g, r.crop_scale)
-    if r.flip: x = random_flip(x, g, r.flip)
-    if r.jitter: x = color_jitter(x, g, r.jitter)
-    if r.lighting: x = lighting(x, g, r.lighting)
-    x = normalise(x, stats)
+    x = to_float(x)
+    if r.crop_scale: x = random_resized_crop(x, g, r.crop_scale, r.flip)
+    elif r.flip: x = random_flip(x, g, r.flip)
+    x = _colours(x, r, g, stats)
     if r.dsa: x = dsa(x, g, families=r.dsa)
     return cutmix(x, y, g, r.cutmix) if r.cutmix else (x, y, y, 1.)
 
@@ -133,12 +138,13 @@ def predictions(
     part:Split,             # images
     stats:tuple,            # mean and standard deviation
     idx:Tensor|None=None,   # which images; None: all
-    chunk:int=100,          # images at a time; a hundred small ones stay in a CPU's cache
+    chunk:int|None=None,    # images at a time; None: as `tested_at_once` says
 )->Tensor:                  # (n,) labels
     "The classes that a network sees"
     net.eval()
     device = next(net.parameters()).device
     idx = torch.arange(len(part)) if idx is None else idx
+    chunk = chunk or tested_at_once(part.size, device)
     return torch.cat(
         [net(normalise(to_float(part.batch(i).to(device)), stats)).argmax(1).cpu() for i in idx.split(chunk)]
     )
@@ -149,7 +155,7 @@ def accuracy(
     part:Split,             # test images
     stats:tuple,            # mean and standard deviation
     idx:Tensor|None=None,   # which images; None: all
-    chunk:int=100,          # images at a time
+    chunk:int|None=None,    # images at a time
 )->float:                   # percent
     "Top-1 accuracy in percent"
     labels = part.labels if idx is None else part.labels[idx]
@@ -277,9 +283,23 @@ def recipe_net(
         arch or r.arch, len(data.classes), data.size, seed, **(dict(r.net) if arch in (None, r.arch) else {})
     )
 
+# %% ../../nbs/04_classifiers/02_learner.ipynb #fa57c022
+def quick_net(
+    data:ImageData, r:Recipe, arch:str|None=None, seed:int=0,   # as for `recipe_net`
+    device:str|torch.device='cpu',
+)->nn.Module:               # on the device
+    "The recipe's network in the form in which it trains fastest there"
+    net = recipe_net(data, r, arch, seed).to(device)
+    return quick(net, device) if r.precision == 'float32' else net
+
 # %% ../../nbs/04_classifiers/02_learner.ipynb #7201721f
 class Student(Learner):
     "A `Learner` that calls, at every event, the callbacks that listen to it"
+    epochs = range                                  # number of epochs -> those that are still to do
+    before = 0.                                     # seconds of an interrupted run
+    def _do_fit(self):
+        for self.epoch in self.epochs(self.n_epoch):
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
     def _set_device(self, batch): return batch      # made where the network is
     def _call_one(self, event_name):
         if event_name not in self._heard or self._heard[event_name][0] != list(self.cbs):
@@ -328,10 +348,10 @@ def student(
     y = torch.arange(len(images)) if stored is not None else labels
     loader = TensorLoader(images, y, r.batch_size, g)
     dls = DataLoaders(loader, loader, device=device)        # the second, for fastai's validation, is never read
-    loss = lambda *a: mixed_loss(*a, temperature=r.temperature)
+    loss = partial(mixed_loss, temperature=r.temperature)
     return Student(
         dls,
-        recipe_net(data, r, arch, seed).to(device),
+        quick_net(data, r, arch, seed, device),
         loss,
         opt_func=lambda p, lr: make_optimizer(r, p),
         lr=r.lr,
@@ -345,6 +365,7 @@ def train_student(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,     # see the learner above
     arch:str|None=None, seed:int=0, device:str|torch.device|None=None,
     look=None,                  # called with the last network's predictions of the whole test set
+    fit=None,                   # called with the learner and the number of epochs; None: fastai's own fit
     **kw,                       # `teacher`, `order_seed`: see `student`
 )->dict:                        # last, best (percent, whole test set), best_epoch, history, seconds, seed
     "One training run: accuracy of the last epoch's and of the best network on the whole test set"
@@ -352,7 +373,7 @@ def train_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, 'dropout').initial_seed())
         learn = student(images, labels, data, r, arch, seed, device, **kw)
-        with learn.no_logging(): learn.fit(r.epochs)
+        with learn.no_logging(): fit(learn, r.epochs) if fit else learn.fit(r.epochs)
     test = learn.test_during
     net = test.net()
     pred = predictions(net, test.part, data.stats)
@@ -361,4 +382,5 @@ def train_student(
     at = max(test.history, key=lambda h: h[1])[0]
     net.load_state_dict(test.best[1])
     best = last if at == r.epochs else max(last, accuracy(net, test.part, data.stats))
-    return dict(last=last, best=best, best_epoch=at, history=test.history, seconds=time.time()-t0, seed=seed)
+    return dict(last=last, best=best, best_epoch=at, history=test.history, seconds=time.time()-t0+learn.before,
+                seed=seed)

@@ -44,13 +44,14 @@ class Recipe:
     test_from:float=0.              # share of the epochs before the first of them
     size:int=0                      # side of training and test images, pixels; 0: the set's own
     zoom:float=1.0                  # test images are read so much larger, and their centre is cut
+    resize:str=''                   # how photos become square: adm, squash, torchvision; '': as the data says
 
 # %% ../../nbs/04_classifiers/01_recipe.ipynb #f42f77d2
 def constants(
     r:Recipe,
 )->dict:                        # name -> value
-    "All constants as a manifest keeps them; a size that is not set is left out, as it was before there was one"
-    return {k: v for k,v in asdict(r).items() if (k, v) != ('size', 0)}
+    "All constants as a manifest keeps them; what is newer than old manifests is left out where it is not set"
+    return {k: v for k,v in asdict(r).items() if (k, v) not in (('size', 0), ('resize', ''))}
 
 # %% ../../nbs/04_classifiers/01_recipe.ipynb #55fd3707
 def _repr_markdown_(self)->str:

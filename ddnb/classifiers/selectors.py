@@ -10,7 +10,8 @@ from torch import Tensor
 import torch
 from .features import name_features
 from .learner import to_float
-from .teachers import Teacher, check_order, columns, held_out, load_teacher
+from .order import check_order
+from .teachers import Teacher, columns, held_out, load_teacher
 from ..core import fixed_batches, get_device
 from ..data.images import ImageData
 

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #96948a15
 from __future__ import annotations
-import hashlib, json, math, os, re, sys
+import hashlib, json, os, re, shutil, sys
 import urllib.request
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -15,56 +15,21 @@ from torch import Tensor, nn
 from ..contract import checked
 from .checkpoints import fit_weights, num_outputs, read_weights, state_dicts
 from .learner import accuracy, student, normalise, to_float
+from .order import chance, check_order
 from .recipe import Recipe, constants
+from .state import fit
 from ..core import ClassInfo, get_device
 from ..data.images import IMAGENET_STATS, ImageData, Split, carve_val, describe
 from ..data.names import find_classes
 from ..data.subsets import imagenet_classes
 from ..errors import DdnbError, known
-from ..files import cache_folder, check_seal, read_head, write_state
+from ..files import Lock, cache_folder, check_seal, make_folder, read_head, write_state
 from ..nets import make_net
+from ..sets.resume import Resume
 
 # %% auto #0
-__all__ = ['CIFAR10', 'RELEASED', 'PACKAGED', 'best_order', 'chance', 'check_order', 'Teacher', 'columns', 'held_out',
-           'check_teacher', 'bind', 'teacher_recipe', 'train_teacher', 'save_teacher', 'class_list', 'load_weights',
-           'pretrained', 'load_teacher']
-
-# %% ../../nbs/04_classifiers/04_teachers.ipynb #e57b8d72
-def best_order(
-    pred:Tensor,            # (n,) predicted classes
-    labels:Tensor,          # (n,) true classes
-    num_classes:int,
-)->tuple[float,list[int]]:  # percent correct after renaming, and the true class that each output seems to mean
-    "The renaming of outputs that fits the labels best"
-    from scipy.optimize import linear_sum_assignment
-    table = torch.bincount(pred*num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
-    rows, cols = linear_sum_assignment(table.numpy(), maximize=True)
-    return 100*table[rows, cols].sum().item()/len(labels), cols.tolist()
-
-# %% ../../nbs/04_classifiers/04_teachers.ipynb #015b9689
-def chance(
-    num_classes:int,
-    n:int,                  # images looked at
-)->float:                   # percent
-    "What a classifier must beat: a tenth of the way from chance to perfect, and four standard errors of chance"
-    p = 1/num_classes
-    return 100*(p + max(0.1*(1-p), 4*math.sqrt(p*(1-p)/n)))
-
-# %% ../../nbs/04_classifiers/04_teachers.ipynb #776c458d
-def check_order(
-    pred:Tensor,                # (n,) predicted classes
-    labels:Tensor,              # (n,) true classes
-    classes:list[ClassInfo],
-    who:str,                    # whose predictions, for the message
-)->float:                       # percent correct
-    "Accuracy; an error when it is near chance and another order would explain most of it"
-    acc, limit = 100*(pred == labels).float().mean().item(), chance(len(classes), len(labels))
-    better, order = best_order(pred, labels, len(classes))
-    if better > max(limit, acc + 20, min(80, 4*max(acc, 100/len(classes)))) and acc < limit + 20:
-        k = next(i for i,o in enumerate(order) if i != o)
-        raise DdnbError(f"{who} has its classes in another order: {acc:.0f}% are right, {better:.0f}% after renaming; "
-                        f"what it calls {classes[k].name!r} is {classes[order[k]].name!r}; mend its class list")
-    return acc
+__all__ = ['CIFAR10', 'RELEASED', 'PACKAGED', 'Teacher', 'columns', 'held_out', 'check_teacher', 'bind', 'teacher_recipe',
+           'train_teacher', 'save_teacher', 'class_list', 'load_weights', 'pretrained', 'load_teacher']
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #0ad6968c
 @dataclass(repr=False)
@@ -111,7 +76,9 @@ def held_out(
 )->tuple[ImageData,Split]:  # the data to learn from, and images to look at
     "Validation images, else test images, else a tenth of every class of the training images"
     if data.val is None and data.test is None: data = carve_val(data, .1)
-    return data, data.val or data.test
+    shown = data.val or data.test
+    assert shown is not None        # carved, where there was none
+    return data, shown
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #4b9666ae
 @torch.no_grad()
@@ -174,6 +141,23 @@ def _key(data, r, seed):
     of = describe(data) | ({} if data.val or data.test else dict(held_out=.1))
     job = json.dumps([of, constants(r), seed], sort_keys=True, default=str)
     return cache_folder()/'teachers'/f'{data.name}-{r.arch}-{hashlib.sha256(job.encode()).hexdigest()[:12]}.safetensors'
+def _of_job(t, file):
+    "A teacher from the cache, if it was kept for this very job"
+    if t.info.get('key', file.stem) == file.stem: return t
+    raise DdnbError(f"{file} is another job's teacher ({t.info['key']}); delete it, and it is trained again")
+
+# %% ../../nbs/04_classifiers/04_teachers.ipynb #99763298
+def _trained(data, r, seed, device, keep=None, name='teacher'):
+    "A teacher, trained from the beginning or from where an earlier run was interrupted"
+    seen, part = held_out(data)
+    images = seen.train.batch(torch.arange(len(seen.train)))
+    learn = student(images, seen.train.labels, replace(seen, test=part), r, seed=seed, device=device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fit(learn, r.epochs, keep, name)
+    info = dict(arch=r.arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=constants(r),
+                seed=seed, data=data.name)
+    return Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
 @checked
@@ -187,24 +171,15 @@ def train_teacher(
 )->Teacher:
     "A classifier of the real training images, from the cache where it was trained before"
     r = teacher_recipe(data, arch, **changes)
+    if not cache: return _trained(data, r, seed, device)
     file = _key(data, r, seed)
-    if cache and file.exists(): return load_weights(file, device=device)
-    seen, part = held_out(data)
-    images = seen.train.batch(torch.arange(len(seen.train)))
-    learn = student(images, seen.train.labels, replace(seen, test=part), r, seed=seed, device=device)
-    with torch.random.fork_rng(devices=[]), learn.no_logging():
-        torch.manual_seed(seed)
-        learn.fit(r.epochs)
-    info = dict(
-        arch=arch,
-        net=dict(r.net),
-        accuracy=accuracy(learn.model, part, data.stats),
-        recipe=constants(r),
-        seed=seed,
-        data=data.name,
-    )
-    t = Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
-    if cache: save_teacher(t, file)
+    state = file.with_suffix('.state')
+    with Lock(file.with_suffix('.lock'), f'the teacher {file.stem}'):
+        if file.exists(): return _of_job(load_weights(file, device=device), file)
+        t = _trained(data, r, seed, device, Resume(state, lambda: make_folder(state)), file.stem)
+        t.info['key'] = file.stem
+        save_teacher(t, file)
+        shutil.rmtree(state, ignore_errors=True)
     return t
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #3587a772
@@ -236,7 +211,7 @@ def class_list(
         raise DdnbError(
             f"cannot read the class list {path} ({type(e).__name__}); it is a text file with a class a line"
         ) from None
-    parts = [re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l) for l in lines]
+    parts = [m for l in lines if (m := re.fullmatch(r'(n\d{8})?[\s:,]*(.*)', l))]       # every line matches
     names = {c.wnid: c.name for c in imagenet_classes()}
     return [ClassInfo(m[2] or names.get(m[1], m[1]), m[1]) for m in parts]
 

@@ -39,7 +39,7 @@ def _kind(entry):
         if entry.is_file(): return 'file'
         if entry.is_dir(): return 'folder'
     except OSError: return 'a link to itself'
-    return 'a link to nothing' if entry.is_symlink() else 'neither file nor folder'
+    return 'a link to nothing' if entry.is_symlink() and not os.path.exists(entry.path) else 'neither file nor folder'
 def _place(path): return (st := os.stat(path)).st_dev, st.st_ino
 
 # %% ../../nbs/01_data/01_folders.ipynb #47996438
@@ -128,8 +128,8 @@ def class_order(
     names:list[str],        # of class folders
 )->list[str]:
     "Folders in label order: by number where all are numbered alike, else by name"
-    numbered = {n: re.match(r'(\D*)(\d+)', n) for n in names}
-    if not all(numbered.values()) or len({m[1] for m in numbered.values()}) > 1: return sorted(names)
+    numbered = {n: m for n in names if (m := re.match(r'(\D*)(\d+)', n))}
+    if len(numbered) < len(set(names)) or len({m[1] for m in numbered.values()}) > 1: return sorted(names)
     return sorted(names, key=lambda n: (int(numbered[n][2]), n))
 
 # %% ../../nbs/01_data/01_folders.ipynb #8cf6aea4
@@ -189,7 +189,8 @@ def make_data(
     "Listed files as a data set"
     size = size or native_size(parts[0][0])
     splits = [Split(torch.tensor(labels), size, paths=paths) for paths,labels,_ in parts]
-    return ImageData(name, infos, size, *splits, skipped=[line for *_,said in parts for line in said])
+    left_out = [line for *_,said in parts for line in said]
+    return ImageData(name, infos, size, *splits, skipped=left_out)  # type: ignore[misc]
 
 # %% ../../nbs/01_data/01_folders.ipynb #0c5110d5
 def from_folder(

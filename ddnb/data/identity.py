@@ -24,7 +24,11 @@ def stat_key(
 
 # %% ../../nbs/01_data/08_identity.ipynb #3282fb59
 _BOOKS = {}                 # of this process: folder -> (name -> row, keys, hashes)
+
+# %% ../../nbs/01_data/08_identity.ipynb #27a35783
 def _file(root): return cache_folder()/'hashes'/f'{hashlib.sha256(os.fsencode(root)).hexdigest()[:24]}.npz'
+
+# %% ../../nbs/01_data/08_identity.ipynb #0e346504
 def _open(root):
     "What is known of the files below a folder"
     if (file := _file(root)) in _BOOKS: return _BOOKS[file]
@@ -57,6 +61,8 @@ def _keep(root, names, keys, sha):
 # %% ../../nbs/01_data/08_identity.ipynb #50d7a202
 def _sha(path):
     with open(path, 'rb') as f: return hashlib.sha256(f.read()).digest()
+
+# %% ../../nbs/01_data/08_identity.ipynb #0e6e1217
 def _hash_all(paths, total):
     "Digests in order; a bar where that takes a while"
     parts = [paths[i:i+256] for i in range(0, len(paths), 256)]
@@ -66,6 +72,8 @@ def _hash_all(paths, total):
             bar = progress(parts, f'reading {total/1e9:.1f} GB once, to know this data again')
             done = (digests for digests,_ in zip(done, bar))
         return [d for part in done for d in part]
+
+# %% ../../nbs/01_data/08_identity.ipynb #15a043d7
 def _stat(path):
     try: return stat_key(os.stat(path))
     except OSError as e: raise DdnbError(f"cannot read {path} ({e.strerror}); mend or remove it") from None
@@ -84,8 +92,8 @@ def file_hashes(
     at = np.array([rows.get(n, -1) for n in names])
     found = at >= 0
     if len(known): found &= (known[at] == np.array(keys)).all(1)
-    out = [sha[i].tobytes() if ok else None for i,ok in zip(at.tolist(), found.tolist())]
-    new = [i for i,digest in enumerate(out) if digest is None]
+    out = [sha[i].tobytes() if ok else b'' for i,ok in zip(at.tolist(), found.tolist())]
+    new = [i for i,digest in enumerate(out) if not digest]
     try:
         for i,digest in zip(new, _hash_all([full[i] for i in new], sum(keys[i][0] for i in new))): out[i] = digest
     except OSError as e: raise DdnbError(f"cannot read {e.filename} ({e.strerror}); mend or remove it") from None

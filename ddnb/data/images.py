@@ -94,7 +94,7 @@ def decode_image(
     except Exception as e:      # decoders fail in every way there is
         why = ' '.join(str(e).replace(str(source), 'it').split())
         if isinstance(source, bytes): why = 'no readable image'
-        raise DdnbError(f"cannot read {what or f'the image {source}'} ({why[:120] or type(e).__name__}); "
+        raise DdnbError(f"cannot read {what or f'the image {source!s}'} ({why[:120] or type(e).__name__}); "
                         "mend or remove it, or skip such files with skip_bad (--skip-bad)") from None
 
 # %% ../../nbs/01_data/00_images.ipynb #a25dcacf
@@ -189,7 +189,7 @@ def batch(self:Split, idx:Tensor)->Tensor:
     if self.images is not None: return self.images[idx]
     idx = torch.as_tensor(idx).flatten()
     if len(self)*3*self.size**2 > 2**30: return self._decode(idx.tolist())
-    if self._kept is None:
+    if self._kept is None or self._read is None:
         self._kept = torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
         self._read = torch.zeros(len(self), dtype=torch.bool)
     new = idx[~self._read[idx]].unique()
@@ -208,11 +208,13 @@ def _decode(self:Split, at):
     if len(at) < 2: return torch.stack([self._one(i) for i in at])
     with ThreadPoolExecutor(4) as ex: return torch.stack(list(ex.map(self._one, at)))
 @patch
+def _file(self:Split, i): return (self.paths or [])[i]
+@patch
 def _one(self:Split, i):
     if self.raw is not None: return to_tensor(RESIZE[self.resize](Image.fromarray(self.raw[i]), self.size))
     said = set()
-    x = read_image(self.paths[i], self.size, self.resize, said)
-    self._unchanged(i, stat_key(os.stat(self.paths[i])))
+    x = read_image(self._file(i), self.size, self.resize, said)
+    self._unchanged(i, stat_key(os.stat(self._file(i))))
     self._say(said)
     return x
 @patch
@@ -220,13 +222,13 @@ def _unchanged(self:Split, i, key):
     "Refuse a file that is not the one seen before"
     if self._looked is None: self._looked = {}
     if self._looked.setdefault(i, key) != key:
-        raise DdnbError(f"{self.paths[i]} was changed while it was in use; start again")
+        raise DdnbError(f"{self._file(i)} was changed while it was in use; start again")
 @patch
 def _say(self:Split, said):
     if self._said is None: self._said = set()
     for note in said - self._said:
         self._said.add(note)
-        warnings.warn(f"{self.paths[0].parent.parent}: {note}", DataWarning, stacklevel=5)
+        warnings.warn(f"{self._file(0).parent.parent}: {note}", DataWarning, stacklevel=5)
 
 # %% ../../nbs/01_data/00_images.ipynb #284538a7
 IMAGENET_STATS = (.485, .456, .406), (.229, .224, .225)

@@ -34,6 +34,16 @@ def synonyms(
     parts = re.split(r',(?!\d)(?![^(]*\))', str(name))
     return frozenset(fold(p) for p in parts if p.strip()) or frozenset([fold(name)])
 
+# %% ../../nbs/01_data/05_names.ipynb #a5c1a55e
+def _as_class(wanted, ids):
+    "A class out of what somebody says"
+    if not isinstance(wanted, str): return ClassInfo(*wanted)
+    if wanted in ids: return ClassInfo(wanted, wanted)
+    wnid = re.match(r'(n\d{8})(?:[\s_.-]+(.+))?$', wanted)
+    if not wnid: return ClassInfo(wanted)
+    if wnid[1] in ids: return ClassInfo(wanted, wnid[1])
+    return ClassInfo(wnid[2] or next((c.name for c in imagenet_classes() if c.wnid == wnid[1]), wanted), wnid[1])
+
 # %% ../../nbs/01_data/05_names.ipynb #58752695
 class ClassNames:
     "The classes of one list, by every way to name them"
@@ -74,14 +84,6 @@ class ClassNames:
 def plain_numbers(classes): return bool(classes) and all(str(c[0]).isdecimal() for c in classes)
 
 # %% ../../nbs/01_data/05_names.ipynb #21b1a76a
-def _as_class(wanted, ids):
-    "A class out of what somebody says"
-    if not isinstance(wanted, str): return ClassInfo(*wanted)
-    if wanted in ids: return ClassInfo(wanted, wanted)
-    wnid = re.match(r'(n\d{8})(?:[\s_.-]+(.+))?$', wanted)
-    if not wnid: return ClassInfo(wanted)
-    if wnid[1] in ids: return ClassInfo(wanted, wnid[1])
-    return ClassInfo(wnid[2] or next((c.name for c in imagenet_classes() if c.wnid == wnid[1]), wanted), wnid[1])
 @patch
 def _after_number(self:ClassNames, c):
     "The class behind a running number, as in 003_crane"

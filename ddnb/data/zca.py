@@ -124,4 +124,6 @@ def load(cls:ZCA, path:str|Path)->ZCA:
         z.shape = tuple(map(int, meta['shape'].split(',')))
     except (OSError, KeyError, TypeError, SafetensorError) as e:
         raise DdnbError(f"{path} holds no ZCA whitening ({e})") from None
-    return z._set(t['mean'], t['S'], t['U'], meta['data'] or None)
+    z._set(t['mean'], t['S'], t['U'], meta['data'] or None)
+    if z.describe()['sha256'] == meta.get('sha256'): return z
+    raise DdnbError(f"{path} holds other numbers than those that were saved; fit the whitening again")

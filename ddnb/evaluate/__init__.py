@@ -16,21 +16,7 @@ from ..classifiers.teachers import Teacher, load_teacher, train_teacher
 
 # %% ../../nbs/10_evaluate/08_evaluate.ipynb #bf8a0b26
 _all_ = [
-    'Recipe',
-    'get_recipe',
-    'PROTOCOLS',
-    'evaluate',
-    'Scores',
-    'join_scores',
-    'spread',
-    'compare',
-    'Comparison',
-    'difference',
-    'across',
-    'mean_across',
-    'plot_curves',
-    'relabel',
-    'Teacher',
-    'load_teacher',
-    'train_teacher',
+    'Recipe', 'get_recipe', 'PROTOCOLS', 'evaluate', 'Scores', 'join_scores', 'spread', 'compare',
+    'Comparison', 'difference', 'across', 'mean_across', 'plot_curves', 'relabel', 'Teacher',
+    'load_teacher', 'train_teacher',
 ]

@@ -6,23 +6,26 @@
 from __future__ import annotations
 import csv, io
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import partial
+from inspect import signature
 from pathlib import Path
 import numpy as np
 from scipy import stats
 from fastcore.basics import patch
-from ..contract import checked
+from ..contract import checked, get_method
 from ..errors import DdnbError, known
 from ..files import write_atomic
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
 from ..baselines import random as random_images
 from ..classifiers.recipe import Recipe
-from .scores import Scores, at_size, data_of, evaluate, join_scores, training_inputs, set_recipe, spread
+from .rungs import check_one_rung, rung_repeats
+from .scores import Scores, at_size, data_of, evaluate, evaluate_each, evaluation_units, join_scores
+from .scores import real_data, training_inputs, set_recipe, spread
 
 # %% auto #0
-__all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell', 'latex_text',
-           'to_csv', 'to_latex', 'compare', 'plot_curves', 'across', 'mean_across']
+__all__ = ['HEAD', 'LATEX', 'CSV', 'BASELINES', 'CHOOSING', 'ACROSS', 'Difference', 'difference', 'Comparison', 'plain_cell',
+           'latex_text', 'to_csv', 'to_latex', 'compare', 'plot_curves', 'across', 'mean_across']
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #dd1444ea
 @dataclass(frozen=True, repr=False)
@@ -61,6 +64,7 @@ def difference(
     level:float=0.95,       # of the interval
 )->Difference:
     "Paired difference of last-epoch accuracies with its confidence interval; Welch's where numbers of runs differ"
+    check_one_rung((a.recipe, b.recipe))
     x, y = (np.array([r['last'] for r in s.runs]) for s in (a, b))
     n, q = min(len(x), len(y)), (1 + level) / 2
     mean = float(x.mean()-y.mean())
@@ -78,6 +82,7 @@ class Comparison:
     data:str
     ipc:int
     bits:dict[str,float]=field(default_factory=dict)    # per class
+    def __post_init__(self): check_one_rung(s.recipe for s in self.scores.values())
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #0512fe41
 @patch
@@ -217,23 +222,24 @@ Comparison.to_csv, Comparison.to_latex = to_csv, to_latex
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #d1d2d987
 BASELINES = ('random', 'herding')
+CHOOSING = (*BASELINES, 'k_center', 'el2n', 'forgetting', 'aum', 'ccs', 'confident', 'medoids')
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #ee19e1bb
-def _baselines(which, sets, data, ipc, repeats, seed):
-    for b in which: known(b, BASELINES, 'baseline')
-    found = {}
-    if 'random' in which and 'random' not in sets:
-        found['random'] = [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed + repeats)]
-    if 'herding' in which and 'herding' not in sets:
-        found['herding'] = import_module('ddnb.baselines.herding').distill(data, ipc, progress=False)
-    return found
+def _baselines(which, sets, data, ipc, repeats, seed, device, progress):
+    for b in which: known(b, CHOOSING, 'baseline')
+    def draws(): return [random_images.distill(data, ipc, k, progress=False) for k in range(seed, seed + repeats)]
+    def chosen(name):
+        fn = get_method(name)
+        more = dict(device=device, progress=progress) if 'device' in signature(fn).parameters else dict(progress=False)
+        return fn(data, ipc, **more)
+    return {b: draws() if b == 'random' else chosen(b) for b in which if b not in sets}
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #c4e8afb4
-def _score(sets, repeats, seed, run):
-    "Scores of one entry: `repeats` trainings of every set"
-    if isinstance(sets, DistilledSet): return run(sets, repeats=repeats, seed=seed)
-    return join_scores([run(s, repeats=repeats, seed=seed) for s in sets])
-def _random_scores(draws, seed, run): return join_scores([run(s, repeats=1, seed=seed+k) for k,s in enumerate(draws)])
+def _jobs(sets, repeats, seed, job, drawn):
+    "Evaluations of one entry: `repeats` trainings of every set, or one of every random draw"
+    if isinstance(sets, DistilledSet): return [job(sets, repeats, seed)]
+    return [job(s, 1, seed+k) if drawn else job(s, repeats, seed) for k,s in enumerate(sets)]
+def _score(sets, scores): return scores[0] if isinstance(sets, DistilledSet) else join_scores(scores)
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #ea5cece1
 def _each(sets):
@@ -261,28 +267,32 @@ def compare(
     device:str|None=None,
     progress:bool=True,
     teacher=None,                       # see `evaluate`
-    baselines:tuple=BASELINES,          # which real-image baselines come along
+    baselines:tuple=BASELINES,          # which real-image baselines come along, of `CHOOSING`
+    keep:str|Path|None=None,            # a folder where finished trainings are kept and found again; None: nowhere
     **changes,                          # constants of the recipe to change
 )->Comparison:
     "Evaluate several sets, with random and herded real images beside them"
     if not sets: raise DdnbError("nothing to compare: give at least one set")
     if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
     first = next(s for _,s in _each(sets))
-    data, ipc = data_of(first, data), _images_per_class(first)
+    real, ipc = real_data(first, data), _images_per_class(first)
+    repeats = rung_repeats(changes.get('rung'), repeats)
     _check_alike(sets, ipc)
-    r = set_recipe(first, data, protocol, arch, **changes)
+    r = set_recipe(first, real, protocol, arch, **changes)
+    data = data_of(first, real, r)
     seen = at_size(data, r)
     for _,s in _each(sets): training_inputs(s, seen, r)        # refuse what does not fit before anything is trained
     if r.labels == 'stored': baselines = ()     # real images come without stored labels
-    how = dict(device=device, progress=progress, teacher=teacher, **changes)
-    run = lambda s, **kw: evaluate(s, data, protocol, arch, **how, **kw)
-    everything = _baselines(baselines, sets, data, ipc, repeats, seed) | sets
-    scores, bits = {}, {}
-    for n,v in everything.items():
-        drawn = n == 'random' and n not in sets
-        scores[n] = _random_scores(v, seed, run) if drawn else _score(v, repeats, seed, run)
-        bits[n] = (v if isinstance(v, DistilledSet) else v[0]).bits_per_class
-    return Comparison(scores, data.name, ipc, bits)
+    how = dict(device=device, teacher=teacher, keep=keep, **changes)
+    job = lambda s, repeats, seed: partial(evaluation_units, s, data, protocol, arch, repeats, seed, **how)
+    everything = _baselines(baselines, sets, data, ipc, repeats, seed, device, progress) | sets
+    jobs = {n: _jobs(v, repeats, seed, job, n == 'random' and n not in sets) for n,v in everything.items()}
+    every = [j for of_name in jobs.values() for j in of_name]
+    trainings = sum(j.args[4] for j in every)       # the repeats of each
+    scores = iter(evaluate_each(every, progress, trainings))
+    bits = {n: (v if isinstance(v, DistilledSet) else v[0]).bits_per_class for n,v in everything.items()}
+    return Comparison({n: _score(v, [next(scores) for _ in jobs[n]]) for n,v in everything.items()}, data.name, ipc,
+                      bits)
 
 # %% ../../nbs/10_evaluate/04_comparison.ipynb #3f9be1ce
 def plot_curves(
@@ -293,6 +303,7 @@ def plot_curves(
     "Accuracy over images per class, or over kB per class, with error bars"
     import matplotlib.pyplot as plt
     known(over, ('ipc', 'bits'), 'axis')
+    check_one_rung(s.recipe for c in comparisons for s in c.scores.values())
     ax = ax or plt.subplots(figsize=(4.5, 3))[1]
     for n in dict.fromkeys(n for c in comparisons for n in c.scores):
         here = sorted(

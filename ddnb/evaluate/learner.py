@@ -13,16 +13,6 @@ from ..classifiers.learner import make_optimizer, recipe_net, mixed_loss
 # %% ../../nbs/10_evaluate/10_learner.ipynb #270f2dcb
 judge, train_judge = student, train_student  # their names until 0.1.0
 _all_ = [
-    'judge',
-    'train_judge',
-    'student',
-    'accuracy',
-    'train_student',
-    'predictions',
-    'augment',
-    'normalise',
-    'to_float',
-    'make_optimizer',
-    'recipe_net',
-    'mixed_loss',
+    'judge', 'train_judge', 'student', 'accuracy', 'train_student', 'predictions', 'augment',
+    'normalise', 'to_float', 'make_optimizer', 'recipe_net', 'mixed_loss',
 ]

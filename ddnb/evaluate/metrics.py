@@ -4,20 +4,26 @@
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #9496a5b8
 from __future__ import annotations
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 import numpy as np
 import torch
 from fastcore.basics import patch
 from sklearn.manifold import TSNE
 from torch import Tensor
 from threadpoolctl import threadpool_limits
+from ..classifiers.learner import accuracy, student
+from ..classifiers.recipe import Recipe
+from ..classifiers.state import fit
+from ..core import rng
+from ..data.images import ImageData, Split
 from ..errors import DdnbError
+from .scores import at_size, data_of, set_recipe, training_inputs
 from ..sets.distilled import DistilledSet
-from ..data.images import ImageData
 
 # %% auto #0
 __all__ = ['diversity', 'representativeness', 'joint_tsne', 'small_pictures', 'Coverage', 'coverage', 'plot_coverage',
-           'plot_tradeoff']
+           'plot_tradeoff', 'Redundancy', 'increment', 'redundancy']
 
 # %% ../../nbs/10_evaluate/05_metrics.ipynb #fd8cc02d
 def diversity(
@@ -150,3 +156,52 @@ def plot_tradeoff(
     ax.set(xlabel='diversity', ylabel='1 - representativeness', title=c.space)
     ax.legend(fontsize=6)
     return ax
+
+# %% ../../nbs/10_evaluate/05_metrics.ipynb #84708bf4
+class Redundancy(NamedTuple):
+    "How well students of one increment of a set know its other increments"
+    others:float        # percent right on the set's other images
+    test:float          # percent right on real test images, by the same students
+
+def increment(
+    s:DistilledSet,
+    k:int,              # which, from 0
+    n:int,              # of how many
+    others:bool=False,  # all the others in its place
+)->DistilledSet:
+    "Every n-th image of each class"
+    place = torch.stack([(s.labels[:i] == c).sum() for i,c in enumerate(s.labels)])
+    at = ((place % n == k) != others).nonzero()[:, 0]
+    return replace(s, images=s.images[at], labels=s.labels[at], soft_labels=None, latents=None, codes=None, path=None)
+
+# %% ../../nbs/10_evaluate/05_metrics.ipynb #928f5076
+def redundancy(
+    s:DistilledSet,
+    data:ImageData,
+    protocol:str|Recipe='hard',     # one with hard labels
+    arch:str|None=None,             # network; None: the recipe's
+    increments:int=2,               # parts of equal size
+    seed:int=0,
+    device:str|None=None,
+    **changes,                      # constants of the recipe
+)->Redundancy:                      # means over the increments
+    "Accuracy of one increment of a set on the others, and on real test images"
+    if not 2 <= increments <= int(s.labels.bincount(minlength=len(s.classes)).min()):
+        raise DdnbError(f"{increments} increments cannot be made of {len(s)} images of {len(s.classes)} classes; "
+                        f"each needs an image of every class, and there must be two")
+    return Redundancy(*np.mean([_known(s, data, protocol, arch, k, increments, seed, device, changes)
+                                for k in range(increments)], 0).tolist())
+
+# %% ../../nbs/10_evaluate/05_metrics.ipynb #559c2938
+def _known(s, data, protocol, arch, k, n, seed, device, changes):
+    "One increment's student: percent right on the other increments, and on test images"
+    one, others = increment(s, k, n), increment(s, k, n, others=True)
+    r = set_recipe(one, data, protocol, arch, **changes)
+    if r.labels != 'hard': raise DdnbError(f"redundancy trains on hard labels, and {r.name!r} on {r.labels} ones")
+    seen = at_size(data_of(s, data, r), r)
+    (x, y), (ox, oy) = (training_inputs(p, seen, r) for p in (one, others))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng(seed, 'dropout').initial_seed())
+        learn = fit(student(x, y, seen, r, arch, seed, device), r.epochs)
+    net, part = learn.test_during.net(), learn.test_during.part
+    return accuracy(net, Split(oy, seen.size, images=ox), seen.stats), accuracy(net, part, seen.stats)

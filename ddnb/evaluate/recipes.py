@@ -6,10 +6,12 @@
 from __future__ import annotations
 from dataclasses import asdict, replace
 from ..classifiers.recipe import Recipe, SCHEDULES
+from ..data.images import RESIZE
 from ..errors import known
+from ..nets import dc_padding
 
 # %% auto #0
-__all__ = ['PROTOCOLS', 'hard_epochs', 'hard', 'dc', 'glad', 'soft', 'fkd', 'get_recipe']
+__all__ = ['PROTOCOLS', 'OWN_RESIZE', 'hard_epochs', 'hard', 'dc', 'glad', 'soft', 'fkd', 'get_recipe']
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #7b16613c
 def hard_epochs(
@@ -22,9 +24,7 @@ def hard_epochs(
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #bba43a73
 def _at_most_224(size): return 224 if size > 224 else 0
-def _dc_padding(data, size):
-    "DC's ConvNet makes the 28 pixels of the two grey sets 32"
-    return (('first_padding', 3),) if data in ('mnist', 'fashion_mnist') and size == 28 else ()
+def _dc_padding(data, size): return tuple(dc_padding(data, size).items())
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #a57ce81f
 def hard(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recipe:
@@ -121,11 +121,13 @@ def fkd(data:str, ipc:int, num_classes:int, size:int, arch:str|None=None)->Recip
 
 # %% ../../nbs/10_evaluate/00_recipes.ipynb #877bd8ac
 PROTOCOLS = dict(hard=hard, soft=soft, fkd=fkd, dc=dc, glad=glad)
+OWN_RESIZE = dict(hard='torchvision', soft='torchvision', fkd='torchvision', dc='squash', glad='torchvision')
 _CHOICES = dict(
     schedule=(SCHEDULES, 'schedule'),
     optimizer=(('sgd', 'adamw'), 'optimizer'),
     precision=(('float32', 'bfloat16', 'float16'), 'precision'),
     labels=(('hard', 'teacher', 'stored'), 'kind of labels'),
+    resize=(('', *RESIZE), 'way to resize'),
 )
 def get_recipe(
     protocol:str|Recipe,        # a name, or a recipe as it is

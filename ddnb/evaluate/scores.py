@@ -5,7 +5,9 @@
 # %% ../../nbs/10_evaluate/03_scores.ipynb #7ab266ba
 from __future__ import annotations
 import time, warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from fastcore.basics import patch
 import torch.nn.functional as F
 from torch import Tensor
 from ..contract import checked
-from ..core import get_device, progress as progress_bar
+from ..core import Bar, duration, get_device
 from ..errors import DdnbError
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData, Split, resized
@@ -21,16 +23,20 @@ from ..data.names import find_classes
 from ..data.load import is_known, load_data
 from ..errors import DataWarning
 from .labels import as_logits, resize_images
-from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, recipe_net, test_epochs
-from ..classifiers.learner import to_float, train_student
+from ..classifiers.learner import augment, make_optimizer, mixed_loss, predictions, quick_net, recipe_net
+from ..classifiers.learner import test_epochs, to_float
 from ..classifiers.recipe import Recipe
-from .recipes import get_recipe
-from ..classifiers.teachers import bind, check_order, load_teacher
-from .together import stackable, train_together
+from .rungs import check_one_rung, on_rung, rung_repeats
+from .recipes import OWN_RESIZE, get_recipe
+from ..classifiers.order import check_order
+from ..classifiers.teachers import bind, load_teacher
+from .together import stackable
+from .units import Unit, describe_unit, results_folder, work
 
 # %% auto #0
-__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'training_inputs', 'data_of', 'step_times', 'cost',
-           'runs_together', 'evaluate', 'set_recipe']
+__all__ = ['Scores', 'join_scores', 'spread', 'align_labels', 'at_size', 'training_inputs', 'real_data', 'data_of', 'step_times',
+           'training_seconds', 'steps_of', 'cost', 'runs_together', 'say_cost', 'evaluation_units', 'evaluate_each',
+           'evaluate', 'set_recipe']
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #26b26825
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def join_scores(
     scores:list[Scores],        # of the same recipe and network, one for each set
 )->Scores:
     "All runs of several sets as one; every run remembers its set"
+    check_one_rung(s.recipe for s in scores)
     return Scores([r | dict(set=k) for k,s in enumerate(scores) for r in s.runs], scores[0].recipe, scores[0].arch)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #f8060334
@@ -104,6 +111,14 @@ def align_labels(
     return s.labels.new_tensor(found)
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #0a98c499
+def _read_as(data, size, resize):
+    "The same files at another size, or made square in another way; once, since what was decoded is kept with it"
+    memory, parts = vars(data).setdefault('_read_as', {}), (data.train, data.test, data.val)
+    before, found = memory.get((size, resize), ((), None))
+    if len(before) == 3 and all(a is b for a,b in zip(before, parts)): return found
+    memory[size, resize] = parts, resized(data, size, resize)
+    return memory[size, resize][1]
+
 def _part_at(split, size):
     "A part whose images are in memory alone, at another size"
     if not split: return split
@@ -117,7 +132,7 @@ def at_size(
 )->ImageData:
     "The data at the size that a recipe looks at"
     if r.size in (0, data.size): return data
-    again = resized(data, r.size, 'torchvision')
+    again = _read_as(data, r.size, r.resize or 'torchvision')
     if again is not None: return again
     parts = {k: _part_at(getattr(data, k), r.size) for k in ('train', 'test', 'val')}
     return replace(data, size=r.size, **parts)
@@ -152,17 +167,27 @@ def training_inputs(
     return x, _stored_labels(s, data, r)[..., to.argsort()]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #037d682c
-def data_of(
+def real_data(
     s:DistilledSet,
     data:str|Path|ImageData|None=None,  # None: what the set was made from
-)->ImageData:                           # with test images, in the set's space
-    "The real data that a set is measured on"
+)->ImageData:                           # with test images
+    "The real data that a set belongs to"
     name = data or s.info.get('data', {}).get('name')
     if name is None: raise DdnbError("the set does not say which data it belongs to; give data")
     if data is None and not is_known(name):
         raise DdnbError(f"the set was made from a folder called {name!r}; give that folder as data (--data)")
     d = name if isinstance(name, ImageData) else load_data(name, size=s.images.shape[-1])
     if d.test is None: raise DdnbError(f"{d.name} has no test images: its folder has neither test/ nor val/")
+    return d
+
+def data_of(
+    s:DistilledSet,
+    data:str|Path|ImageData|None=None,  # None: what the set was made from
+    r:Recipe|None=None,                 # whose way of making pictures square is taken; None: the data's own
+)->ImageData:                           # with test images, in the set's space
+    "The real data that a set is measured on"
+    d = real_data(s, data)
+    if r is not None and r.resize: d = _read_as(d, d.size, r.resize) or d
     if s.info.get('space') != 'zca' or d.stats == ((0.,)*3, (1.,)*3): return d
     from ddnb.data.zca import ZCA
     return ZCA().fit(d).whiten(d)
@@ -183,7 +208,7 @@ def step_times(
 )->tuple[float,float]:          # seconds of a training step, and of one test image
     "Time one step of a training and one test image here; arguments as in `student`"
     device = device or get_device()
-    net = recipe_net(data, r, arch).to(device)
+    net = quick_net(data, r, arch, device=device)
     opt = make_optimizer(r, net.parameters()).opt
     g = torch.Generator().manual_seed(0)
     x, y = to_float(x[:r.batch_size]).to(device), y[:r.batch_size].to(device)
@@ -198,6 +223,21 @@ def step_times(
     tested = _clock(lambda: predictions(net, data.test, data.stats, torch.arange(few)), device)/few
     return _clock(step, device)*(1.3 if r.double_forward else 1), tested
 
+# %% ../../nbs/10_evaluate/03_scores.ipynb #e04315f4
+def training_seconds(
+    x:Tensor, y:Tensor, data:ImageData, r:Recipe, arch:str|None=None, device:torch.device|None=None, teacher=None,
+)->Callable[[Recipe],float]:    # from a recipe with this network, of any length, to seconds
+    "Time a step and a test here: how long a training will take"
+    step, image = step_times(x, y, data, r, arch, device, teacher)
+    def seconds(r):
+        tests = len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
+        return steps_of(len(x), r)*step + tests*image
+    return seconds
+
+def steps_of(n:int, r:Recipe)->int:
+    "Steps of a training on `n` images"
+    return r.epochs*-(-n//r.batch_size)
+
 # %% ../../nbs/10_evaluate/03_scores.ipynb #9abd6b71
 def cost(
     x:Tensor, y:Tensor, data:ImageData, r:Recipe,
@@ -205,14 +245,10 @@ def cost(
 )->str:
     "One line: how many trainings and steps, and about how long here"
     device = device or get_device()
-    step, image = step_times(x, y, data, r, arch, device, teacher)
-    steps = r.epochs*-(-len(x)//r.batch_size)
-    tests = len(test_epochs(r, r.epochs))*min(1000, len(data.test)) + 2*len(data.test)
-    each = steps*step + tests*image
-    together = runs_together(data, r, arch, repeats, device)
-    order, most = ('together as one computation', 'at most ') if together else ('one after another', '')
-    return (f"{repeats} x {arch or r.arch}, {r.epochs:,} epochs = {steps:,} steps each, {order} on {device.type}: "
-            f"about {each:,.0f} s {most}each, {each*repeats/60:,.1f} min in all")
+    each, steps = training_seconds(x, y, data, r, arch, device, teacher)(r), steps_of(len(x), r)
+    how = 'together, at most' if runs_together(data, r, arch, repeats, device) else 'about'
+    return (f"{repeats} training{'s'*(repeats > 1)} of {arch or r.arch} on {device.type}, {r.epochs:,} epochs = "
+            f"{steps:,} steps each: {how} {duration(each*repeats)}")
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #502979e2
 def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:torch.device)->bool:
@@ -224,6 +260,62 @@ def runs_together(data:ImageData, r:Recipe, arch:str|None, repeats:int, device:t
         and not r.double_forward
         and stackable(recipe_net(data, r, arch))
     )
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #33b9d441
+def say_cost(
+    units:list[Unit],           # of one set
+    more:int|None=None,         # trainings of later sets, under the same recipe; None: the plan was said before
+)->bool:                        # whether there is a plan to say
+    "What is kept of these trainings, and the plan for all that are to come"
+    missing = [u for u in units if u.kept() is None]
+    kept = len(units)-len(missing)
+    if kept: print(f"{kept} of {len(units)} trainings were finished before, in {units[0].folder}")
+    ask = missing and missing[0].how['teacher']
+    if not missing or more is None or ask is None and missing[0].r.labels == 'teacher': return bool(missing)
+    u, trainings = missing[0], sum(len(u.seeds) for u in missing) + more
+    print(cost(u.x, u.y, u.data, u.r, u.arch, trainings, u.how['device'], ask))
+    return True
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #a90d356b
+def evaluation_units(
+    s:DistilledSet, data=None, protocol:str|Recipe='hard', arch:str|None=None, repeats:int=3, seed:int=0,
+    device:str|None=None, teacher=None, keep:str|Path|None=None,    # all as for `evaluate`
+    **changes,
+)->list[Unit]:              # in the order of their seeds
+    "The trainings of an evaluation, none of them begun"
+    real, device = real_data(s, data), get_device(device)
+    if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
+    r = set_recipe(s, real, protocol, arch, **changes)
+    data = at_size(data_of(s, real, r), r)
+    x, y = training_inputs(s, data, r)
+    t = load_teacher(teacher, data, device) if teacher is not None and r.labels == 'teacher' else None
+    order_seed = s.info.get('seed', 0) if y.dim() == 3 else None
+    how = dict(device=device, teacher=t and bind(t, data, device), order_seed=order_seed,
+               look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a student of this set'))
+    folder = None if keep is None else results_folder(keep)
+    words = folder and describe_unit(x, y, data, r, arch or r.arch, device, t, order_seed)
+    seeds = tuple(range(seed, seed+repeats))
+    groups = [seeds] if runs_together(data, r, arch, repeats, device) else [(k,) for k in seeds]
+    return [Unit(x, y, data, r, arch, g, how, words, folder) for g in groups]
+
+# %% ../../nbs/10_evaluate/03_scores.ipynb #94a12fe9
+def evaluate_each(
+    jobs:list[Callable[[], list[Unit]]],    # each makes the units of one set, when its turn comes
+    show:bool=True,
+    trainings:int=1,                        # of all of them together
+)->list[Scores]:
+    "Scores of several sets under one plan, one in memory at a time; what other processes are at comes last"
+    found, said, left = [], False, trainings
+    with Bar(0, show=show) as bar:
+        for job in jobs:
+            units = job()
+            left -= sum(len(u.seeds) for u in units)
+            if show: said = say_cost(units, None if said else left) or said
+            r, arch = units[0].r, units[0].arch or units[0].r.arch
+            bar.total, bar.comment = trainings*r.epochs, f'training {arch}, epochs'
+            found.append((r, arch, [u.run_shown(bar) for u in units]))
+    found = [(r, arch, work(job(), show=show) if None in runs else runs) for job,(r, arch, runs) in zip(jobs, found)]
+    return [Scores([run for of_unit in runs for run in of_unit], r, arch) for r,arch,runs in found]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #4499de9c
 @checked
@@ -237,36 +329,14 @@ def evaluate(
     device:str|None=None,
     progress:bool=True,
     teacher=None,                       # for `soft`: a network's name, a file, "pretrained:NAME", or a Teacher
+    keep:str|Path|None=None,            # a folder where finished trainings are kept and found again; None: nowhere
     **changes,                          # constants of the recipe to change, e.g. `epochs=100`
 )->Scores:                              # percent
     "Train students on a set and measure them on the real test images"
-    data, device = data_of(s, data), get_device(device)
-    if repeats < 1: raise DdnbError(f"repeats must be at least 1, not {repeats}")
-    r = set_recipe(s, data, protocol, arch, **changes)
-    data = at_size(data, r)
-    x, y = training_inputs(s, data, r)
-    ask = (
-        bind(load_teacher(teacher, data, device), data, device)
-        if teacher is not None and r.labels == 'teacher'
-        else None
-    )
-    kw = dict(
-        device=device,
-        teacher=ask,
-        order_seed=s.info.get('seed', 0) if y.dim() == 3 else None,
-        look=lambda pred: check_order(pred, data.test.labels, data.classes, 'a student of this set'),
-    )
-    if progress and (ask is not None or r.labels != 'teacher'): print(cost(x, y, data, r, arch, repeats, device, ask))
-    if runs_together(data, r, arch, repeats, device):
-        return Scores(train_together(x, y, data, r, arch, range(seed, seed + repeats), **kw), r, arch or r.arch)
-    return Scores(
-        [
-            train_student(x, y, data, r, arch, k, **kw)
-            for k in progress_bar(range(seed, seed + repeats), f'training {arch or r.arch}', progress)
-        ],
-        r,
-        arch or r.arch,
-    )
+    given = dict(device=device, teacher=teacher, keep=keep, **changes)
+    repeats = rung_repeats(changes.get('rung'), repeats)
+    return evaluate_each([partial(evaluation_units, s, data, protocol, arch, repeats, seed, **given)], progress,
+                         repeats)[0]
 
 # %% ../../nbs/10_evaluate/03_scores.ipynb #34a9cf92
 # what stored labels were made for
@@ -291,13 +361,17 @@ def set_recipe(
     protocol:str|Recipe='hard',
     arch:str|None=None,
     size:int|None=None,             # pixels; None: the protocol's own
+    rung:str|None=None,             # a shorter length of the protocol, by name; None: all of it
     **changes,                      # constants of the recipe
 )->Recipe:
     "The recipe for a set; one that learned a step size is trained with it under `dc`"
     if protocol == 'dc' and s.info.get('syn_lr') and changes.get('lr') is None:
         changes = changes | dict(lr=float(s.info['syn_lr']))
-    ipc = max(1, round(len(s)/len(s.classes)))
+    ipc, files = max(1, round(len(s)/len(s.classes))), data.test is not None and data.test.paths is not None
     r = get_recipe(protocol, data.name, ipc, len(data.classes), size or data.size, arch, **changes)
     if size: r = replace(r, size=size, name=r.name + (f', size={size}' if size != data.size else ''))
+    if files and not r.resize and isinstance(protocol, str): r = replace(r, resize=OWN_RESIZE[protocol])
+    if rung and changes.get('epochs') is not None: raise DdnbError("a rung has its own epochs; leave one of both out")
+    r = on_rung(r, rung, arch, size or data.size)
     _check_stored(s, r)
     return r

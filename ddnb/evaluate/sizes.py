@@ -27,6 +27,7 @@ def lay_sheet(
     x = torch.cat([images, images.new_zeros(rows*cols-n, c, h, w)]).view(rows, cols, c, h, w)
     return x.permute(2, 0, 3, 1, 4).reshape(c, rows*h, cols*w)
 
+# %% ../../nbs/10_evaluate/06_sizes.ipynb #8e9a83ff
 def cut_sheet(
     sheet:Tensor, n:int, size:tuple[int,int],   # from `lay_sheet`; images on it; (H, W) of each
 )->Tensor:                      # (n, 3, H, W)
@@ -37,6 +38,8 @@ def cut_sheet(
 
 # %% ../../nbs/10_evaluate/06_sizes.ipynb #8d41eebb
 FORMATS = dict(png='PNG', jpeg='JPEG', webp='WEBP')
+
+# %% ../../nbs/10_evaluate/06_sizes.ipynb #41d1c454
 def through_file(
     picture:Tensor,             # (3, H, W) uint8
     fmt:str='jpeg', quality:int=75,     # "png", "jpeg" or "webp"; of the two that lose something

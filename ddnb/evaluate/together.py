@@ -5,11 +5,10 @@
 # %% ../../nbs/10_evaluate/02_together.ipynb #363439c6
 from __future__ import annotations
 import copy, time
+from functools import partial
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, TrainEvalCallback
 from fastcore.basics import patch
-from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from ..core import get_device, rng
@@ -17,6 +16,8 @@ from ..data.images import ImageData
 from ..classifiers.learner import Average, Student, Schedule, TensorLoader, TestDuring, Zoomed, accuracy, augment
 from ..classifiers.learner import make_optimizer, predictions, recipe_net
 from ..classifiers.recipe import Recipe
+from fastai.callback.core import Callback, TrainEvalCallback
+from fastai.data.core import DataLoaders
 
 # %% auto #0
 __all__ = ['stackable', 'Stacked', 'Side', 'AugmentEach', 'sum_of_losses', 'TestEach', 'students', 'train_together']
@@ -139,7 +140,7 @@ def students(
     return Student(
         dls,
         model.to(device),
-        lambda *a: sum_of_losses(*a, temperature=r.temperature),
+        partial(sum_of_losses, temperature=r.temperature),
         opt_func=lambda p, lr: make_optimizer(r, p, 2),
         lr=r.lr,
         cbs=cbs,
@@ -150,12 +151,12 @@ def students(
 # %% ../../nbs/10_evaluate/02_together.ipynb #c4989867
 def train_together(
     images:Tensor, labels:Tensor, data:ImageData, r:Recipe,
-    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, **kw,
+    arch:str|None=None, seeds:list[int]=(0,), device:str|torch.device|None=None, look=None, fit=None, **kw,
 )->list[dict]:                  # as `train_student` for each seed
     "Several training runs as one computation"
     t0 = time.time()
     learn = students(images, labels, data, r, arch, seeds, device, **kw)
-    with learn.no_logging(): learn.fit(r.epochs)
+    with learn.no_logging(): fit(learn, r.epochs) if fit else learn.fit(r.epochs)
     test, runs = learn.test_each, []
     for k,seed in enumerate(seeds):
         pred = predictions(test.stack().net(k), test.part, data.stats)

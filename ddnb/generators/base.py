@@ -46,6 +46,13 @@ def _classes(names, wnids):
     return [ClassInfo(n, w) for n,w in zip(names or [], wnids or [None]*len(names or []))]
 
 # %% ../../nbs/03_generators/00_base.ipynb #2d10e5b0
+def _unknown(generator, data, found):
+    "The error of a generator that lacks classes of the data"
+    lost = [c.name for c,f in zip(data.classes, found) if f is None]
+    return DdnbError(f"{generator} cannot make {lost[0]!r} ({len(lost)} of {len(data.classes)} classes of {data.name} "
+                     "are unknown to it); choose a generator trained on this data")
+
+# %% ../../nbs/03_generators/00_base.ipynb #2d10e5b1
 def match_classes(
     data:ImageData,
     names:list[str]|None,               # the generator's class names, or None where it has none
@@ -57,6 +64,4 @@ def match_classes(
     found = find_classes(data.classes, _classes(names, wnids), generator)
     if None not in found: return torch.tensor(found)
     if not names and not wnids and len(data.classes) == num_classes: return torch.arange(num_classes)
-    lost = [c.name for c,f in zip(data.classes, found) if f is None]
-    raise DdnbError(f"{generator} cannot make {lost[0]!r} ({len(lost)} of {len(data.classes)} classes of {data.name} "
-                    "are unknown to it); choose a generator trained on this data")
+    raise _unknown(generator, data, found)

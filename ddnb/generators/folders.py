@@ -39,7 +39,8 @@ def write_folder(
     weights = {k: v.detach().to('cpu', dtype).contiguous() for k,v in net.state_dict().items()}
     save_file(weights, folder/'model.safetensors')
     names = {str(i): n for i,n in enumerate(class_names or [])}
-    head = dict(_class_name=type(net).__name__, **net.config, id2label=names, licence=licence)
+    config:dict = net.config
+    head = dict(_class_name=type(net).__name__, **config, id2label=names, licence=licence)
     (folder/'config.json').write_text(json.dumps(head, indent=1))
 
 # %% ../../nbs/03_generators/02_folders.ipynb #67344a27
@@ -105,7 +106,7 @@ class InFolder:
         found = read_folder(folder, cls.network)
         more = cls.process_in(Path(folder), found.prediction)
         said = id or str(folder), found.sha256, found.class_names, found.licence
-        return cls(found.vae, found.net, *said, device, dtype, **more)
+        return cls(found.vae, found.net, *said, device, dtype, **more)  # type: ignore[call-arg]
 
 # %% ../../nbs/03_generators/02_folders.ipynb #dd4329c1
 @patch(cls_method=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from ..core import get_device
 from ..errors import DdnbError, known
+from ..plugins import open_plugin, plugins
 from .base import DiffusionGenerator
 from .model_files import fetch, part_class, read_json
 
@@ -94,11 +95,13 @@ def load_generator(
     if not isinstance(generator, (str, Path)): return generator
     name = str(generator)
     if name in generator_names(): return _kind(WEIGHTS/name).load(WEIGHTS/name, device, dtype, id=name)
+    if e := plugins('ddnb.generators').get(name): return open_plugin(e)(device, dtype)
     if Path(name).is_file():
         raise DdnbError(f"{name} is a single file; a generator is a folder in diffusers' format (a converter makes one "
                         "of a released file: convert_mar, convert_uvit, convert_stylegan, dit_from_original)")
     if _is_folder_or_id(name): return _kind(name).load(name, device, dtype)
     if '/' in name: raise DdnbError(f"no folder {name}; a generator's folder holds vae/, transformer/ and scheduler/")
-    if known(name, [*generator_names(), 'stylegan_random'], 'generator') == 'stylegan_random':
-        from ddnb.generators.gan.train import small_stylegan
-        return small_stylegan().to(get_device(device))
+    every = [*generator_names(), *plugins('ddnb.generators'), 'stylegan_random']
+    known(name, every, 'generator')
+    from ddnb.generators.gan.train import small_stylegan
+    return small_stylegan().to(get_device(device))  # type: ignore[return-value]

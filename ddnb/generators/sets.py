@@ -4,6 +4,7 @@
 
 # %% ../../nbs/03_generators/04_sets.ipynb #53dd81b2
 from __future__ import annotations
+import shlex
 from collections import defaultdict
 from pathlib import Path
 import torch
@@ -12,7 +13,7 @@ from ..data.images import ImageData, resized
 from ..data.load import load_data
 from ..errors import DdnbError
 from .base import DiffusionGenerator
-from .diffusion.sampling import NoGuide, sample
+from .diffusion.sampling import sample
 from .open import load_generator
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector
@@ -21,12 +22,16 @@ from ..sets.folder import collector
 __all__ = ['open_inputs', 'sampled_set']
 
 # %% ../../nbs/03_generators/04_sets.ipynb #c2aa8cf1
-def _pick(data, generator):
+def _pick(data, generator, asked):
     if generator is not None: return generator
-    if data.generator is None:
-        raise DdnbError(f"no generator belongs to {data.name}; name one (--generator): a shipped name, a folder with "
-                        "vae/, transformer/ and scheduler/, or a model id")
+    if data.generator is None: raise lacks_generator(data, asked)
     return data.generator
+
+# %% ../../nbs/03_generators/04_sets.ipynb #42650b9e
+def lacks_generator(data, asked):
+    "The error that names the command which makes a generator"
+    return DdnbError(f"no generator belongs to {data.name}; make one: ddnb train --data {shlex.quote(str(asked))} "
+                     "--out gen, then --generator gen (a folder in diffusers format or a model id does as well)")
 
 # %% ../../nbs/03_generators/04_sets.ipynb #c9e2a21c
 def open_inputs(
@@ -38,7 +43,8 @@ def open_inputs(
 )->tuple[ImageData,DiffusionGenerator]:
     "Data and generator, loaded; data given by name is loaded at the generator's size"
     opened = data if isinstance(data, ImageData) else load_data(data)
-    gen = load_generator(_pick(opened, generator), device, dtype)
+    asked = opened.name if isinstance(data, ImageData) else data
+    gen = load_generator(_pick(opened, generator, asked), device, dtype)
     if noise and not callable(getattr(gen, 'predict', None)):
         raise DdnbError(f"{gen.id} predicts no noise, so it cannot be sampled by diffusion; "
                         "choose a diffusion model, e.g. digits")
@@ -53,7 +59,7 @@ def sampled_set(
     options:dict,                       # for `sample`; `batch_size` among them
     out:str|Path|None=None,             # a folder, new or of the same job
     progress:bool=True,
-    guides=None,                        # function: labels still to do -> `guide_for` of `sample`
+    guides=None,                        # function: labels still to do -> a guide, or several
 )->DistilledSet:
     "Sample, decode and collect a set, class by class"
     check_ipc(info['ipc'], data)
@@ -61,9 +67,9 @@ def sampled_set(
     w = collector(out, info, data.classes)
     todo = [c for c in range(len(data.classes)) if c not in w.done]
     if not todo: return w.close()
-    guide_for = guides(todo) if guides else lambda items: NoGuide()
+    guide = guides(todo) if guides else None
     items, acc = [(c, i) for c in todo for i in range(info['ipc'])], defaultdict(list)
-    batches = sample(gen, items, gen_labels, info['seed'], guide_for=guide_for, progress=progress, **options)
+    batches = sample(gen, items, gen_labels, info['seed'], guide=guide, progress=progress, **options)
     for its,z in batches: gather(w, acc, info['ipc'], its, z, gen, options)
     return w.close()
 

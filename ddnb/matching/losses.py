@@ -13,7 +13,7 @@ from ..data.images import ImageData
 from ..errors import DdnbError, known
 from ..fused import fuse, images_at_once, weights_alone
 from .dsa import dsa
-from ..nets import make_net
+from ..nets import dc_padding, make_net
 
 # %% auto #0
 __all__ = ['NORMED', 'DISTANCES', 'AT_ONCE', 'matching_net', 'weights_of', 'weight_gradient', 'mean_backward', 'layer_distance',
@@ -31,6 +31,7 @@ def matching_net(
     **kw,                               # of the network, e.g. `width=32`
 )->nn.Module:                           # in evaluation mode
     "A fresh network that a matching loss can use"
+    if arch.startswith('convnet'): kw = dc_padding(data.name, data.size) | kw
     net = fuse(make_net(arch, len(data.classes), data.size, seed, **kw))
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
         raise DdnbError(f"{arch} has batch norm, whose statistics a few synthetic images cannot carry; "
@@ -65,11 +66,11 @@ def weight_gradient(
 )->tuple[Tensor,...]:                   # one gradient a weight
     "Gradient of a loss with respect to all weights"
     w = {k: p if p.requires_grad else p.detach().requires_grad_() for k,p in (weights or weights_of(net)).items()}
-    total = None
+    total:tuple[Tensor,...] = ()
     for share,(a,b,*e) in _parts(net, x, y, *extra):
         part = share*_loss(net, w, a, b, loss, *e)
         with weights_alone(): g = torch.autograd.grad(part, tuple(w.values()), create_graph=create_graph)
-        if total is None: total = g
+        if not total: total = g
         elif create_graph: total = tuple(map(torch.add, total, g))
         else: torch._foreach_add_(total, g)
     return total
@@ -101,7 +102,8 @@ def gradient_distance(
     kind:str='layers',      # "layers" (the paper's), "mse" or "cos"
 )->Tensor:                  # scalar
     "How far apart two gradients are (Dataset Condensation, section 3.2)"
-    if known(kind, DISTANCES, 'gradient distance') == 'layers': return sum(map(layer_distance, a, b))
+    if known(kind, DISTANCES, 'gradient distance') == 'layers':
+        return sum(map(layer_distance, a, b), a[0].new_zeros(()))
     a, b = (torch.cat([t.flatten() for t in g]) for g in (a, b))
     return (a-b).pow(2).sum() if kind == 'mse' else 1 - a@b/(a.norm()*b.norm()+1e-6)
 

@@ -14,18 +14,18 @@ from ..core import get_device, rng
 from ..data.images import ImageData, draw
 from ..data.load import load_data
 from ..data.zca import ZCA
-from ..errors import DdnbError, known
+from ..errors import diverged, known
 from .dsa import dsa
 from .losses import distribution_matching, matching_net, mean_backward
 from .losses import real_batch, siamese, to_net, to_pixels
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector
 from ..sets.manifest import read_manifest
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 
 # %% auto #0
-__all__ = ['INITS', 'LOOPS', 'start_images', 'open_pixels', 'pixel_set', 'at_most', 'default_arch', 'fresh_net', 'matched_step',
-           'inner_epochs', 'means_step', 'settled', 'PixelRun', 'run_pixels']
+__all__ = ['INITS', 'LOOPS', 'start_images', 'open_pixels', 'check_images', 'pixel_set', 'at_most', 'default_arch', 'fresh_net',
+           'matched_step', 'inner_epochs', 'means_step', 'settled', 'PixelRun', 'run_pixels']
 
 # %% ../../nbs/04_matching/03_pixels.ipynb #8883dff4
 INITS = ('noise', 'real')
@@ -54,6 +54,26 @@ def open_pixels(
     zca = ZCA().fit(data) if known(space, ('rgb', 'zca'), 'space') == 'zca' else None
     return data, zca.whiten(data) if zca else data, zca
 
+# %% ../../nbs/04_matching/03_pixels.ipynb #7f19496a
+_MOST = 10.     # times the size of a real image
+def check_images(
+    images:Tensor,          # (..., 3, H, W) normalised
+    data:ImageData,         # as the method sees it
+    info:dict,              # the manifest's head: method and options
+):
+    "Refuse images that an optimisation drove out of all bounds, or to one colour"
+    n = len(data.train)
+    real = to_net(data.train.batch(torch.arange(0, n, max(1, n//64))[:64]), data.stats)
+    x, size = images.detach().flatten(0, -4).float(), lambda t: t.square().flatten(1).mean(1).sqrt()
+    spread, of_real = (t.flatten(2).std(2).amax(1) for t in (x, real))
+    times = float((size(x).cpu()/size(real).max().clamp(min=1e-6)).max())
+    why = (
+        'the images became infinite' if not x.isfinite().all()
+        else f"an image's pixels became {times:.2g} times as large as a real one's" if times > _MOST
+        else 'an image became one colour' if (spread.cpu() < 1e-3*of_real.min()).any() else None
+    )
+    if why: raise diverged(f"{info['method']} diverged: {why}", info['options'])
+
 # %% ../../nbs/04_matching/03_pixels.ipynb #fba9bb6a
 def pixel_set(
     info:dict,                      # the manifest's head
@@ -66,10 +86,9 @@ def pixel_set(
     if len(w.done) == len(data.classes):
         w.info.update({k: v for k,v in read_manifest(out, unfinished=True).items() if k == 'syn_lr'})
         return w.close()
-    images, more = optimise(Resume(w.parts, w.unfinished) if out else Resume())        # what an interruption leaves
-    if not images.isfinite().all():
-        lr = next((k for k in ('lr_img', 'lr_f') if k in info['options']), 'lr_img')
-        raise DdnbError(f"{info['method']}: the images became infinite; lower {lr} (now {info['options'][lr]:g})")
+    with forgetting(w):
+        images, more = optimise(Resume(w.parts, w.unfinished) if out else Resume())    # what an interruption leaves
+        check_images(images, data, info)
     w.info.update(more)
     if out: w.unfinished()
     for c,x in enumerate(to_pixels(images.detach().cpu(), data.stats)): w.put(c, x)

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from ..core import progress as progress_bar, rng
 from ..data.images import ImageData, describe
 from ..data.zca import ZCA
-from ..errors import DdnbError, known
+from ..errors import DdnbError, diverged, known
 from ..files import cache_folder, check_seal, write_state
+from ..nets import dc_padding
 from .dsa import dsa
 from .losses import matching_net, mean_backward, to_net, weight_gradient
 
@@ -66,6 +67,8 @@ def train_expert(
             mean_backward(net, dsa(x, g, families=families) if families else x, data.train.labels[idx].to(device))
             opt.step()
         trail.append(flatten_weights(net).cpu())
+        if not trail[-1].norm() < 100*trail[0].norm():          # NaN, too
+            raise diverged(f"an expert diverged in epoch {len(trail)-1}", dict(lr=lr))
     return torch.stack(trail)
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #99bd5d1d
@@ -89,6 +92,8 @@ def _differs(old, new, folder):
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #72d55d40
 def _belongs(data, zca): return dict(data=describe(data), zca=zca.describe() if zca else None)
+def _plain_padding(arch): return dict(first_padding=1) if arch.startswith('convnet') else {}
+def _padding(arch, data): return dc_padding(data.name, data.size) if arch.startswith('convnet') else {}
 def _file(folder, k): return Path(folder)/f'expert_{k:04d}.safetensors'
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #af2d3c5d
@@ -109,7 +114,8 @@ class Experts:
     def __len__(self): return len(self.files)
     def net(self, data:ImageData, device:str|torch.device|None=None, at_once:int|None=None)->nn.Module:
         "A network of the experts' kind"
-        return matching_net(self.info['arch'], data, 0, device, at_once, **self.info['net'])
+        net = self.info['net'] | ({} if 'first_padding' in self.info['net'] else _plain_padding(self.info['arch']))
+        return matching_net(self.info['arch'], data, 0, device, at_once, **net)
     def at(self, k:int, *epochs:int)->list[Tensor]:
         "Weights of expert `k` after so many epochs"
         last = self.info['epochs']
@@ -137,6 +143,7 @@ def make_experts(
     **net,                              # of the network, e.g. `width=32`
 )->Experts:
     "Train experts on the real images, those that the folder does not hold yet (MTT, section 3.2)"
+    net = _padding(arch, data) | net
     info = dict(arch=arch, net=net, epochs=epochs, lr=lr, batch_size=batch_size, families=families, seed=seed)
     info |= _belongs(data, zca)
     for f in sorted(Path(folder).glob('expert_*.safetensors')): _differs(_head(f), info, folder)
@@ -217,7 +224,7 @@ class _Count:
     def watch(self): return saved_tensors_hooks(self.pack, lambda held: held.tensor)
     def bytes(self):
         storages = [held.tensor.untyped_storage() for held in self.held]
-        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        return sum({s._cdata: s.nbytes() for s in storages}.values())     # one entry for all views of a storage
 
 # %% ../../nbs/04_matching/02_trajectories.ipynb #03a38662
 def unroll(
@@ -316,7 +323,7 @@ def open_experts(
     "Experts from a folder or the cache"
     if folder: return Experts(folder, data, zca)
     how = dict(epochs=o['max_start_epoch']+o['expert_epochs'], arch=o['arch'], seed=seed, families=o['families'])
-    if o['arch'].startswith('convnet'): how |= dict(width=o['width'])
+    if o['arch'].startswith('convnet'): how |= dict(width=o['width']) | dc_padding(data.name, data.size)
     belongs = json.dumps([describe(data), zca.describe() if zca else None, how], sort_keys=True, default=str)
     name = f"{data.name}-{o['arch']}-{hashlib.sha256(belongs.encode()).hexdigest()[:12]}"
     folder = cache_folder()/'experts'/name
@@ -329,7 +336,7 @@ def start_gradient(
     lr:Tensor,                      # α
     o:dict, seed:int, it:int,       # all options; the iteration draws the start
     **syn_loss,                     # another loss for the synthetic images, as `trajectory_gradient` takes it
-)->tuple[Tensor,Tensor,Tensor]:     # loss, gradient for the images, gradient for α
+)->tuple[Tensor,...]:               # loss, gradient for the images, for α, and for what another loss takes
     "Trajectory matching from one random start of one expert"
     g = rng(seed, 'mtt', it)
     choices = min(o['experts'], len(experts)), o['max_start_epoch']

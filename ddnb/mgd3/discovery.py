@@ -12,7 +12,7 @@ from torch import Tensor
 from ..contract import check_ipc
 from ..core import ClassInfo, progress as progress_bar
 from ..errors import DdnbError
-from ..files import read_state, write_atomic, write_state
+from ..files import read_state, write_state
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData, describe
 from ..generators.base import DiffusionGenerator
@@ -29,7 +29,7 @@ def _folder(folder, about):
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     at = Path(folder)/f"{about['data']['name']}-{about['algorithm']}-{about['k']}-{digest[:12]}"
     at.mkdir(parents=True, exist_ok=True)
-    write_atomic(at/'about.json', json.dumps(about, indent=1).encode())
+    write_state(at/'about.json', about)
     return at
 
 # %% ../../nbs/05_mgd3/02_discovery.ipynb #99d751b7

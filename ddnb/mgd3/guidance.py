@@ -7,21 +7,30 @@ from __future__ import annotations
 import math
 from torch import Tensor
 from ..errors import DdnbError
-from ..generators.diffusion.sampling import NoGuide
+from ..generators.diffusion.guides import Guide, Rows, Step
 from ..generators.diffusion.schedule import Reverse, Schedule, predict_x0
 
 # %% auto #0
-__all__ = ['shift_mean', 'shift_eps', 'ModeGuide', 'stop_index']
+__all__ = ['pull_mean', 'shift_mean', 'shift_eps', 'ModeGuide', 'stop_index']
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #cde5ac21
+def pull_mean(
+    logvar:Tensor,      # (N, C, h, w) log variance of the reverse distribution
+    x0:Tensor,          # (N, C, h, w) the guess of the clean latents
+    modes:Tensor,       # (N, C, h, w), each row's own mode
+    scale:float,        # λ
+)->Tensor:              # (N, C, h, w)
+    "What mode guidance adds to the mean: $\\lambda\\sigma(m - \\hat x_0)$"
+    return scale*(0.5*logvar).exp()*(modes-x0)
+
+# %% ../../nbs/05_mgd3/03_guidance.ipynb #cde5ac22
 def shift_mean(
     r:Reverse,          # the reverse distribution: mean, log variance, predicted x0
     modes:Tensor,       # (N, C, h, w), each row's own mode
     scale:float,        # λ
 )->Tensor:              # (N, C, h, w) the guided mean
     "Mode guidance on the mean (DDPM): $\\mu + \\lambda\\sigma(m - \\hat x_0)$ (MGD3, eq. 5 and 6, sign put right)"
-    sigma = (0.5*r.logvar).exp()
-    return r.mean + scale*sigma*(modes-r.x0)
+    return r.mean + pull_mean(r.logvar, r.x0, modes, scale)
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #f647ef04
 def shift_eps(
@@ -37,25 +46,27 @@ def shift_eps(
     return eps - float((1-s.abar[i]).sqrt())*scale*pull
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #3a9301f7
-class ModeGuide(NoGuide):
-    "Mode guidance with stop guidance, for one batch (MGD3, sections 4.2 and 4.3)"
+class ModeGuide(Guide):
+    "Mode guidance with stop guidance (MGD3, sections 4.2 and 4.3)"
     def __init__(self,
-        modes:Tensor,           # (N, C, h, w), each row's own mode
+        modes:dict[int,Tensor], # label -> (ipc, C, h, w): image `index` of a class is drawn toward its mode `index`
         scale:float=0.1,        # λ
         stop_t:int=25,          # guide while the kept-step index is greater
     ):
-        if not modes.isfinite().all():
+        if not all(m.isfinite().all() for m in modes.values()):
             raise DdnbError("mode guidance cannot pull toward NaN: the modes hold NaN or infinity")
         if not math.isfinite(scale): raise DdnbError(f"mode guidance cannot pull toward NaN: mode_guidance is {scale}")
-        self.modes, self.scale, self.stop_t = modes, scale, stop_t
+        self.modes, self.scale, self.stop_t = Rows(modes), scale, stop_t
 
-    def mean(self, i:int, r:Reverse)->Tensor:
-        "The mean to step from (DDPM)"
-        return shift_mean(r, self.modes, self.scale) if i > self.stop_t else r.mean
+    def acts(self, s:Schedule, i:int)->bool: return i > self.stop_t
 
-    def eps(self, s:Schedule, i:int, x:Tensor, eps:Tensor)->Tensor:
-        "The noise to step with (DDIM)"
-        return shift_eps(s, i, x, eps, self.modes, self.scale) if i > self.stop_t else eps
+    def mean(self, step:Step)->Tensor:
+        "What is added to the mean (DDPM)"
+        return pull_mean(step.logvar, step.x0, self.modes(step), self.scale)
+
+    def eps(self, step:Step)->Tensor:
+        "What is added to the noise (DDIM)"
+        return -(float((1-step.s.abar[step.i]).sqrt())*self.scale*(self.modes(step)-step.x0))
 
 # %% ../../nbs/05_mgd3/03_guidance.ipynb #4e6f55f5
 def stop_index(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from ..contract import checked, job, pick_options
 from ..sets.distilled import DistilledSet
 from ..sets.manifest import run_shape
@@ -41,7 +42,7 @@ def mgd3_options(
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805b
 class ModeGuides:
-    "The guide of every batch: image `index` of a class is drawn toward mode `index`"
+    "The guide of a run: image `index` of a class is drawn toward mode `index`"
     def __init__(self,
         gen:DiffusionGenerator,
         data:ImageData,
@@ -55,17 +56,14 @@ class ModeGuides:
         steps = process(gen, options['num_steps'], options['sampler'])
         self.stop = options['stop_t'] if timestep is None else stop_index(steps, timestep)
 
-    def __call__(self, labels:list[int]):
-        "Find the modes of the classes still to do; what `sample` asks for a batch's guide"
-        o = self.options
-        self.modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
-                              o['mirror'], self.folder)
-        return self.guide_for
-
-    def guide_for(self, items:list[tuple[int,int]])->ModeGuide:
-        "The guide of a batch of (label, index)"
-        own = torch.stack([self.modes[label][index] for label,index in items])
-        return ModeGuide(own.to(self.gen.device), self.options['mode_guidance'], self.stop)
+# %% ../../nbs/05_mgd3/04_sampling.ipynb #4c47805c
+@patch
+def __call__(self:ModeGuides, labels:list[int])->ModeGuide:
+    "Find the modes of the classes still to do, and guide toward them"
+    o = self.options
+    modes = discover(self.gen, self.data, self.ipc, labels, o['mode_seed'], self.progress, o['modes'],
+                     o['mirror'], self.folder)
+    return ModeGuide(modes, o['mode_guidance'], self.stop)
 
 # %% ../../nbs/05_mgd3/04_sampling.ipynb #f167818d
 @checked

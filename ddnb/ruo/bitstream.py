@@ -206,7 +206,7 @@ def _get_networks(decoder, c):
 # %% ../../nbs/08_ruo/03_bitstream.ipynb #68611fc5
 _HEAD, _MAGIC = struct.Struct('<4sBBBBHHHHH'), b'RUO1'
 def _pack_head(c):
-    names = '\n'.join(f'{k.name}\t{k.wnid or ""}' for k in c.classes).encode()
+    names = '\n'.join(f'{k.name}\t{k.wnid or ""}' for k in c.classes).encode(errors='backslashreplace')
     names, soft = zlib.compress(names, 9) if c.classes else b'', 0 if c.soft_labels is None else c.soft_labels.shape[1]
     plain = len(set(c.counts)) == 1 and c.labels == list(range(len(c)))
     flags = (c.syn_lr is not None) + 2*(c.space == 'zca') + 4*plain

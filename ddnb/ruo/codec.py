@@ -40,8 +40,8 @@ def synthesis_shapes(
 )->list[tuple[int,...]]:        # W, b, W, b, ...
     "Shapes of a decoder's parameters: 1x1 layers, then two 3x3 residual ones"
     widths = [grids, *DECODERS[known(decoder, DECODERS, 'decoder')], 3]
-    pixelwise = [s for i,o in zip(widths, widths[1:]) for s in ((o, i, 1, 1), (o,))]
-    return pixelwise + [(3, 3, 3, 3), (3,)]*2
+    pixelwise:list[tuple[int,...]] = [s for i,o in zip(widths, widths[1:]) for s in ((o, i, 1, 1), (o,))]
+    return [*pixelwise, *[(3, 3, 3, 3), (3,)]*2]
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #89722679
 def arm_shapes(

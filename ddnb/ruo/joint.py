@@ -4,12 +4,13 @@
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #327950e5
 from __future__ import annotations
+import math
 import torch
 from collections.abc import Callable, Iterable, Iterator
 from torch import Tensor
 from ..core import rng
 from ..data.images import ImageData
-from ..errors import DdnbError, known
+from ..errors import diverged, known
 from ..matching.losses import gradient_matching, to_net
 from ..matching.pixels import fresh_net, inner_epochs, matched_step, means_step
 from ..matching.trajectories import Experts, start_gradient
@@ -35,7 +36,7 @@ class MeansUtility:
         return True
     def __call__(self, rows:Tensor, step:int)->tuple[float,Tensor]:
         x = rows.clone().requires_grad_()
-        return means_step(self.data, x, self.seed, step, self.o), x.grad
+        return means_step(self.data, x, self.seed, step, self.o), x.grad  # type: ignore[return-value]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #e870c84e
 class GradientsUtility(MeansUtility):
@@ -50,13 +51,15 @@ class GradientsUtility(MeansUtility):
         if k == 0 or self.net is None: self.net = fresh_net(self.data, o, self.seed, 'net', outer, device=rows.device)
         else: inner_epochs(self.net, rows, o, o['inner_loop'], g)
         distance = lambda real, syn, classes: gradient_matching(self.net, real, syn, classes)
-        return matched_step(distance, x, self.data, g, o['batch_real'], o['families']), x.grad
+        loss = matched_step(distance, x, self.data, g, o['batch_real'], o['families'])
+        return loss, x.grad  # type: ignore[return-value]
 
 # %% ../../nbs/08_ruo/05_joint.ipynb #dbe5827d
 class TrajectoriesUtility(MeansUtility):
     "Trajectory matching (TM) with its learned step size"
     def __init__(self, data:ImageData, seed:int, o:dict, experts:Experts, device:str|torch.device='cpu'):
-        self.seed, self.o, self.experts, self.net = seed, o, experts, experts.net(data, device)
+        self.seed, self.o, self.experts = seed, o, experts
+        self.net = experts.net(data, device, o.get('at_once'))
         self.lr = torch.tensor(float(o['lr_init']), device=device)
         self.opt = torch.optim.SGD([self.lr], o['lr_lr'], momentum=0.5)
     def state(self)->dict: return dict(lr=self.lr, lr_opt=self.opt)
@@ -65,8 +68,7 @@ class TrajectoriesUtility(MeansUtility):
         images = rows.flatten(0, 1)
         loss, g, self.lr.grad = start_gradient(self.experts, self.net, images, labels, self.lr, o, self.seed, step)
         if not loss.isfinite():
-            raise DdnbError(f"trajectory matching diverged at step {step}; lower lr_lr (now {o['lr_lr']:g}) "
-                            f"or lr_init ({o['lr_init']:g})")
+            raise diverged(f"trajectory matching diverged at step {step}", o)
         self.opt.step()
         self.lr.clamp_(min=1e-3)
         return loss.item(), g.view_as(rows)
@@ -178,4 +180,7 @@ def optimise_jointly(
     for k in keep.steps(steps, state, name, progress, at=lambda done: utility.whole(first+done)):
         loss, bpp = joint_step(c, opt, utility, first+k, lam, weight, stats, seed)
         history.append((loss, float(bpp.mean())))
+        if not math.isfinite(sum(history[-1])): raise diverged(f"{name} diverged at step {first+k}", dict(lr=lr))
+    if max(float(z.detach().abs().max()) for z in c.latents) >= 2**22:       # more than a bitstream can hold
+        raise diverged(f"{name} diverged: its codes became too large", dict(lr=lr))
     return copy_codec(c), history

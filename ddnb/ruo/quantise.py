@@ -55,7 +55,7 @@ def group_bits(
     "Bits of one group of a network's symbols, for every slice"
     known(nn_rate, NN_RATES, 'network rate')
     flat = [s.flatten(1).double() for s in symbols]
-    if nn_rate == 'laplace_std': return sum(map(laplace_std_bits, flat))
+    if nn_rate == 'laplace_std': return sum(map(laplace_std_bits, flat), flat[0].new_zeros(len(flat[0])))
     return (expgolomb_bits if nn_rate == 'expgolomb' else bitstream_bits)(torch.cat(flat, 1))
 
 # %% ../../nbs/08_ruo/02_quantise.ipynb #969666f5

@@ -22,7 +22,7 @@ from .whole import render
 from ..sets.distilled import DistilledSet
 from ..sets.folder import collector
 from ..sets.manifest import read_manifest
-from ..sets.resume import Resume
+from ..sets.resume import Resume, forgetting
 from ..threads import threads_for
 
 # %% auto #0
@@ -59,7 +59,7 @@ def coded_set(
     "Make a codec, and collect it as a set"
     writer = collector(out, info, classes)
     if writer.codes is None:
-        q, more = make(Resume(writer.parts, writer.unfinished) if out else Resume())
+        with forgetting(writer): q, more = make(Resume(writer.parts, writer.unfinished) if out else Resume())
         info.update(more, rate=bit_allocation(q, info['options']['nn_rate']))
         if q.syn_lr is not None: info['syn_lr'] = q.syn_lr
         if out: writer.unfinished()
@@ -224,6 +224,7 @@ class Compressor:
         if kb['synthesis']*(weights[1]/weights[0]-1) > left + kb['latents']/2:
             return f"{self.code.decoder} saturates, and the weights of {larger} do not fit"
         self.code = bigger
+        return None
 
 # %% ../../nbs/08_ruo/06_sets.ipynb #fff76493
 def round_to_budget(

@@ -7,15 +7,15 @@ from __future__ import annotations
 from fastcore.basics import patch
 from pathlib import Path
 import torch
-from ..matching.pixels import LOOPS, at_most, default_arch, open_pixels, start_images
+from ..matching.pixels import LOOPS, at_most, check_images, default_arch, open_pixels, settled, start_images
 from ..matching.trajectories import Experts, open_experts
 from ..contract import check_ipc, checked, job, pick_options
 from ..core import get_device
 from ..errors import known
 from ..sets.distilled import DistilledSet
 from ..data.images import ImageData
-from ..matching.losses import to_pixels
-from .codec import DECODERS, Codec
+from ..matching.losses import to_net, to_pixels
+from .codec import DECODERS, Codec, flatten_samples
 from .initialise import cut_slices, overfit, step_size
 from .joint import LOSSES, make_utility, optimise_jointly
 from .quantise import quantise
@@ -23,6 +23,7 @@ from ..sets.resume import Resume
 from .sets import budget_search, check_bpc, coded_set, keep_codec
 from ..data.subsets import is_subset
 from ..threads import threads_for
+from .whole import render
 
 # %% auto #0
 __all__ = ['COLUMNS_A2', 'TABLE_A2', 'MATCHED', 'PHASES', 'COMMON', 'DEFAULTS', 'paper_row', 'ruo_options', 'first_phase',
@@ -117,8 +118,9 @@ def first_phase(
     x = to_pixels(start_images(data, ipc, seed), data.stats).flatten(0, 1).to(device)
     y = torch.arange(len(data.classes), device=device).repeat_interleave(ipc)
     images, counts, labels = cut_slices(x, y, o['slice_size'])
-    how = [o[k] for k in ('decoder', 'context', 'depth', 'beta', 'first_iterations', 'tries', 'keep', 'first_lr')]
-    return overfit(images, counts, labels, *how, seed, progress)
+    how = {k: o[k] for k in ('decoder', 'context', 'depth', 'beta', 'tries', 'keep')}
+    how |= dict(iterations=o['first_iterations'], lr=o['first_lr'])
+    return overfit(images, counts, labels, **how, seed=seed, progress=progress)
 
 # %% ../../nbs/08_ruo/07_stages.ipynb #9f5cbf4b
 class JointPhase:
@@ -216,7 +218,7 @@ _OF_THE_CALL = ('data', 'ipc', 'bpc', 'seed', 'out', 'progress', 'expert_folder'
 def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, space, device):
     check_ipc(ipc, data, real=True)
     check_bpc(bpc)
-    o, more = ruo_options(data, ipc, given), dict(zca=zca.describe()) if zca else {}
+    o, more = settled(ruo_options(data, ipc, given), seen, out, device), dict(zca=zca.describe()) if zca else {}
     options = o | dict(bpc=bpc, space=space, expert_folder=folder and str(folder))
     info = job('ruo', data, ipc, seed, options, space=space, **more)
     def make(keep):
@@ -224,6 +226,7 @@ def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, spac
         if folder and experts: o['experts'] = len(experts)
         first = keep_codec(keep, 'first', device, lambda: first_phase(seen, ipc, o, seed, device, progress))
         q, reached = joint_phase(first, seen, o, seed, bpc, experts, progress, keep)
+        check_images(to_net(flatten_samples(q, render(q)), seen.stats), seen, info)
         q.space = space
         return q, dict(reached=reached, threads=threads_for(*step_size(first)))
     return coded_set(info, data.classes, make, out)

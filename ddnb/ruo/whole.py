@@ -45,6 +45,7 @@ def whole_networks(c:Codec)->dict[str,list[Tensor]]:
     "The three networks in whole numbers, for `whole_layer`"
     flat = lambda m, p: p.double().flatten(2) if m != 'upsampling' and p.dim() > 2 else p.double()
     nets = {m: [flat(m, p) for p in network_symbols(c, m)] for m in MODULES}
+    assert c.steps is not None      # else it has no symbols
     for m,layers in (('arm', range(0, len(c.arm)-2, 2)), ('synthesis', (-4, -2))):
         for i in layers: nets[m][i] = residual(nets[m][i], c.steps[:,COLUMNS[m][0]])
     return nets
@@ -106,6 +107,7 @@ def render(
     "Images of a quantised codec, the same bits on every machine"
     c = copy_codec(c, 'cpu')
     nets, symbols = whole_networks(c), to_symbols(c.latents)
+    assert c.steps is not None
     images = torch.empty(*symbols[0].shape[:2], 3, *c.size)
     for s,m in pieces(c, pixels):
         some = {k: [p[s] for p in params] for k,params in nets.items()}

@@ -10,12 +10,14 @@ from pathlib import Path
 from PIL import Image
 from fastcore.basics import patch
 from torch import Tensor
+from torch.utils.data import Dataset
 import torch
 from ..core import ClassInfo
+from ..errors import DdnbError
 from ..data.images import ImageData, Split
 
 # %% auto #0
-__all__ = ['DistilledSet', 'as_data', 'ancestry']
+__all__ = ['DistilledSet', 'SetDataset', 'as_data', 'ancestry']
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #2f676868
 @dataclass
@@ -101,6 +103,32 @@ def _repr_markdown_(self:DistilledSet)->str:
         **{'bits per class': f'{self.bits_per_class:,.0f}', 'seconds': i.get('seconds'), 'folder': self.path},
     )
     return '| | |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k,v in rows.items() if v is not None)
+
+# %% ../../nbs/02_sets/00_distilled.ipynb #706003ce
+class SetDataset(Dataset):
+    "A distilled set for a torch loop"
+    def __init__(self,
+        s:DistilledSet,
+        soft:bool=False,        # stored distributions in the place of labels
+        transform=None,         # (3, H, W) in [0, 1] -> anything
+    ):
+        if soft and s.soft_labels is None:
+            raise DdnbError("this set has no soft labels; make them with ddnb.evaluate.relabel")
+        self.s, self.targets, self.transform = s, s.soft_labels if soft else s.labels.tolist(), transform
+    def __len__(self): return len(self.s)
+    def __getitem__(self, i):
+        x = self.s.images[i]
+        x = x if x.is_floating_point() else x.float()/255
+        return self.transform(x) if self.transform else x, self.targets[i]
+
+# %% ../../nbs/02_sets/00_distilled.ipynb #6f07eae5
+@patch
+def dataset(self:DistilledSet,
+    soft:bool=False,            # stored distributions in the place of labels
+    transform=None,             # (3, H, W) in [0, 1] -> anything
+)->SetDataset:                  # (image, label) at every position
+    "The set as a torch `Dataset`"
+    return SetDataset(self, soft, transform)
 
 # %% ../../nbs/02_sets/00_distilled.ipynb #152b824b
 def as_data(

@@ -135,7 +135,8 @@ def _imagefolder(s, path):
         'metadata.jsonl': '\n'.join(lines) + '\n',
         'README.md': card(s, '  data_files: [{split: train, path: ["**/*.png", metadata.jsonl]}]'),
     }
-    _write_tree(path, [*zip(names, _pictures(s)), *((k, v.encode()) for k,v in text.items()), *soft.items()])
+    said = {k: v.encode(errors='backslashreplace') for k,v in text.items()}
+    _write_tree(path, [*zip(names, _pictures(s)), *(said | soft).items()])
 
 # %% ../../nbs/02_sets/07_exporters.ipynb #4d723d3b
 def open_pyarrow():
@@ -173,7 +174,7 @@ def _parquet(s, path, rows=10_000):
     pa = open_pyarrow()
     names, pics = [n.replace('/', '_') for n in _names(s)], _pictures(s)
     n = -(-len(s) // rows)
-    files = [('README.md', card(s).encode())]
+    files = [('README.md', card(s).encode(errors='backslashreplace'))]
     for k in range(n):
         buf = io.BytesIO()
         pa.parquet.write_table(_table(pa, s, names, pics, slice(k * rows, (k + 1) * rows)), buf)

@@ -269,7 +269,7 @@ def _finish(self:SetWriter):
     files, lines = pngs | self._join(), []
     for k,e in pngs.items(): lines.append(dict(file_name=k, label=e['label'], class_name=self.classes[e['label']].name))
     text = ''.join(json.dumps(line, ensure_ascii=False)+'\n' for line in lines)
-    files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', text.encode())
+    files['metadata.jsonl'] = write_atomic(self.out/'metadata.jsonl', text.encode(errors='backslashreplace'))
     m = dict(schema=SCHEMA, complete=True, **self.info)
     m |= dict(classes=[c._asdict() for c in self.classes], files=files, versions=_versions())
     m['seconds'] = round(time.time()-self.t0 + m.get('seconds', 0), 1)

@@ -5,10 +5,10 @@
 # %% ../../nbs/02_sets/02_formats.ipynb #af49bbdc
 from __future__ import annotations
 from importlib import import_module
-from importlib.metadata import entry_points
 import struct
 import numpy as np
 from ..errors import DdnbError, known
+from ..plugins import open_plugin, plugins
 
 # %% auto #0
 __all__ = ['FORMATS', 'DENSEST', 'decoder_of', 'check_size', 'decode']
@@ -21,8 +21,7 @@ def decoder_of(
     file:str,           # name of the file in a set's folder, e.g. "codes.ruo"
 ):                      # its function: bytes -> tensors by name (`images`, perhaps `soft_labels`)
     "The function that reads a file, imported now"
-    plugins = {e.name: e for e in entry_points(group='ddnb.formats')}
-    if file in plugins: return plugins[file].load()
+    if e := plugins('ddnb.formats').get(file): return open_plugin(e)
     module, _, function = FORMATS[known(file, FORMATS, 'file format')].partition(':')
     return getattr(import_module(module), function)
 

@@ -19,10 +19,11 @@ from ..data.subsets import imagenet_classes
 from ..errors import DdnbError, known
 from .distilled import DistilledSet
 from .exporters import export
+from .hub import local_path
 from .manifest import odd_head
-from .readers import FORMATS, dialect, hard_and_soft, is_file, load_tensors
+from .readers import FORMATS, bytes_of, dialect, hard_and_soft, is_file, load_tensors, said_names
 from .readers import read_dialect, read_tables, say
-from .readers import table_names, table_picture, to_unit, unpack, upright
+from .readers import table_names, table_picture, table_size, to_unit, unpack, upright
 
 # %% auto #0
 __all__ = ['recognise', 'import_set', 'FORMATS', 'export', 'unpack']
@@ -31,6 +32,10 @@ __all__ = ['recognise', 'import_set', 'FORMATS', 'export', 'unpack']
 _all_ = ['FORMATS', 'export', 'unpack']
 
 # %% ../../nbs/02_sets/09_importers.ipynb #ad079f31
+def _text(path):
+    try: return Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as e:
+        raise DdnbError(f"cannot read the class order {path} ({type(e).__name__}); it is a text file") from None
 def _order(order, classes):
     "The list that numbers count in, as labels of the data"
     if order == 'data': return list(range(len(classes)))
@@ -43,7 +48,7 @@ def _order(order, classes):
             )
         order = [
             l.split()[0] if re.match(r'n\d{8}\b', l) else l
-            for l in map(str.strip, Path(order).read_text(encoding='utf-8').splitlines())
+            for l in map(str.strip, _text(order).splitlines())
             if l
         ]
     labels = find_classes(order, classes)
@@ -110,8 +115,10 @@ def _folders(path):
 
 # %% ../../nbs/02_sets/09_importers.ipynb #7d9c02f8
 def _read_folder(path, data, order, **_):
-    found = _folders(path)
-    at = _match(list(found), data, order)
+    found, names = _folders(path), said_names(path)
+    if not set(names.values()) <= {c.name for c in data.classes}: names = {}
+    at = _match([names.get(k, k) for k in found], data, order)
+    at = {k: at[names.get(k, k)] for k in found}
     files = [(f, at[k]) for k,fs in found.items() if at[k] is not None for f in fs]
     part = Split(torch.tensor([y for _,y in files]), data.size, paths=[f for f,_ in files])
     return dict(images=part.batch(torch.arange(len(part))), labels=part.labels)
@@ -242,7 +249,7 @@ def _own_parquet(path):
     first = tab['image'][0].as_py()
     data = first.get('bytes') if isinstance(first, dict) else first
     if not isinstance(data, bytes): raise DdnbError(f"image 0 of {path.name} is no picture in the table")
-    side = min(decode_image(data, f'image 0 of {path.name}').size)
+    side = table_size(tab, path) or min(decode_image(data, f'image 0 of {path.name}').size)
     return p, _read_parquet(path, ImageData('this set', _own_classes(p, path), side, None), None)
 
 # %% ../../nbs/02_sets/09_importers.ipynb #8e99d16f
@@ -273,8 +280,13 @@ def _own(path, fmt):
     ):
         raise DdnbError(f"{path} does not hold as many labels as images")
     x = upright(x, path)
+    x = x.float() if x.is_floating_point() else bytes_of(x, path)
+    if len(classes) > max(1000, 10*len(x)):
+        raise DdnbError(f"{path} lists {len(classes):,} classes for {len(x)} images; no honest file does")
     if y.min() < 0 or y.max() >= len(classes):
         raise DdnbError(f"{path} has labels between {int(y.min())} and {int(y.max())}, and {len(classes)} classes")
+    if empty := [c.name for c, n in zip(classes, y.long().bincount(minlength=len(classes)).tolist()) if not n]:
+        say(f"{len(empty)} of {len(classes)} classes of {path} have no image (first {empty[0]!r})")
     for k in ('soft_labels', 'latents'):
         if t.get(k) is not None and not (isinstance(t[k], Tensor) and t[k].ndim and len(t[k]) == len(x)):
             raise DdnbError(f"{path} does not hold as many {k} as images")
@@ -289,9 +301,10 @@ _READ = dict(folder=_read_folder, parquet=_read_parquet)
 # %% ../../nbs/02_sets/09_importers.ipynb #f6e82bb6
 def _own_size(path, fmt):
     "Side of the set's images, where it can be seen without reading them all"
-    if fmt == 'mtt': return getattr(read_dialect(path, fmt, 0, None)['images'], 'shape', [None])[-1]
     if fmt == 'folder': return native_size(next(iter(_folders(path).values())))
-    if fmt in ('dc', 'ncfm', 'tensor', 'idc'): return read_dialect(path, fmt, 0, None)['images'].shape[-1]
+    if fmt in ('mtt', 'dc', 'ncfm', 'tensor', 'idc'):
+        return getattr(read_dialect(path, fmt, 0, None)['images'], 'shape', [None])[-1]
+    if fmt == 'parquet': return table_size(read_tables(path), path)
 
 # %% ../../nbs/02_sets/09_importers.ipynb #b5f4ca46
 def _sha(path): return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
@@ -332,7 +345,7 @@ def _assemble(path, fmt, d, data, options):
 
 # %% ../../nbs/02_sets/09_importers.ipynb #470abbd1
 def import_set(
-    path:str|Path,                      # somebody's folder or file
+    path:str|Path,                      # somebody's folder or file, or hf:owner/name
     data:str|Path|ImageData|None=None,  # the real data that it was distilled from; not needed where the file says it
     format:str|None=None,               # one of `FORMATS`; None: recognised
     root:str|Path|None=None,            # where named data lies
@@ -344,7 +357,7 @@ def import_set(
     index:int=0,                        # which of the sets in a file (DC)
 )->DistilledSet:
     "Read a distilled set that another project wrote; runs none of its code"
-    path, order = Path(path), str(order) if isinstance(order, Path) else order
+    path, order = local_path(path), str(order) if isinstance(order, Path) else order
     fmt = known(format, FORMATS, 'format') if format else recognise(path)
     if space: known(space, ('rgb', 'zca'), 'space')
     _fits(path, fmt)

@@ -19,7 +19,8 @@ def as_json(
     d:dict,         # a manifest
 )->bytes:
     "A manifest as it stands on disk"
-    return json.dumps(d, indent=1, ensure_ascii=False, default=str).encode()
+    text = json.dumps(d, indent=1, ensure_ascii=False, default=str)
+    return text.encode(errors='backslashreplace')       # a name that is no Unicode stands as JSON's escape
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #c805a731
 def self_sha(
@@ -49,18 +50,22 @@ def _numbers(v):
     return v is None or (isinstance(v, (list, tuple)) and len(v) > 0 and all(type(n) in (int, float) for n in v))
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #802764c7
+_PLAIN:dict[str,list] = dict(method=[str], seed=[int], ipc=[int], space=[str], syn_lr=[int, float], zca=[dict])
 def odd_head(
     m:dict,         # a manifest, or an exported file's passport
 )->str|None:
     "What in the words about a set has not the type that they are written with"
     for key in ('options', 'data', 'generator', 'versions'):
         if not isinstance(m.get(key), dict | None): return f'{key} is no dictionary'
+    for key,kinds in _PLAIN.items():
+        if type(m.get(key)) not in (type(None), *kinds): return f'{key} is a {type(m[key]).__name__}'
     for key in ('ancestors', 'licences'):
         if not isinstance(m.get(key), list | None): return f'{key} is no list'
     data = m.get('data') or {}
     if not isinstance(data.get('name'), str | None): return "its data's name is no text"
     for key in ('mean', 'std'):
         if key in data and not _numbers(data[key]): return f"its data's {key} is not a list of numbers"
+    return None
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #62079e2c
 def _flaw(m):

@@ -13,12 +13,12 @@ from torch import Tensor
 from ..data.folders import list_files
 from ..data.images import ImageData, center_crop, decode_image, to_tensor
 from ..errors import DataWarning, DdnbError, known
-from ..files import open_regular
+from ..files import open_regular, read_regular
 from .exporters import open_pyarrow
 
 # %% auto #0
-__all__ = ['SCALES', 'FORMATS', 'say', 'is_file', 'load_tensors', 'to_unit', 'upright', 'unpack', 'hard_and_soft', 'dialect',
-           'read_dialect', 'read_tables', 'table_picture', 'table_names']
+__all__ = ['SCALES', 'FORMATS', 'say', 'is_file', 'load_tensors', 'bytes_of', 'to_unit', 'upright', 'unpack', 'hard_and_soft',
+           'dialect', 'read_dialect', 'read_tables', 'table_picture', 'table_size', 'said_names', 'table_names']
 
 # %% ../../nbs/02_sets/08_readers.ipynb #1f4a68f2
 def say(
@@ -40,6 +40,18 @@ def is_file(
     "Refuse a pipe, a device or a socket, unopened"
     with open_regular(Path(path).resolve()): pass
 
+# %% ../../nbs/02_sets/08_readers.ipynb #59dfcd5e
+def _dense(t, path):
+    "What a `.pt` file holds, unless a tensor in it has no numbers of its own that can be read one by one"
+    stack, seen = [t], 0
+    while stack and seen < 10**6:
+        v, seen = stack.pop(), seen+1
+        if isinstance(v, dict): stack.extend(v.values())
+        elif isinstance(v, (list, tuple)): stack.extend(v)
+        elif isinstance(v, Tensor) and (v.layout != torch.strided or v.is_quantized or v.is_meta or v.is_complex()):
+            raise DdnbError(f"{path} holds a sparse, quantised, complex or empty-handed tensor; save plain numbers")
+    return t
+
 # %% ../../nbs/02_sets/08_readers.ipynb #91458b27
 _NUMBERS = [
     codecs.encode,
@@ -57,7 +69,7 @@ def load_tensors(
     allow = getattr(torch.serialization, 'safe_globals', None)
     try:
         with allow(_NUMBERS) if allow else contextlib.nullcontext():
-            return torch.load(path, map_location='cpu', weights_only=True)
+            found = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
         why = re.search(r'GLOBAL (\S+)', str(e))
         raise DdnbError(
@@ -65,6 +77,7 @@ def load_tensors(
             f"({f'it holds {why[1]} objects' if why else 'it is damaged, or no .pt file'}); nothing else is loaded, "
             f"since a pickle can run any code"
         ) from None
+    return _dense(found, path)
 
 # %% ../../nbs/02_sets/08_readers.ipynb #8fb7c591
 # name -> where such images lie
@@ -79,8 +92,13 @@ def _looks(x, expected):
     return 'normalised' if lo < -.5 else expected
 
 # %% ../../nbs/02_sets/08_readers.ipynb #0c8cbf40
-def _bytes_of(x, what):
-    if x.numel() and (x.min() < 0 or x.max() > 255):
+def bytes_of(
+    x:Tensor,           # whole numbers, or yes and no
+    what:str,           # for messages
+)->Tensor:              # uint8
+    "Whole numbers as pixels"
+    if x.dtype == torch.bool: return x.to(torch.uint8)*255
+    if x.numel() and (int(x.min()) < 0 or int(x.max()) > 255):
         raise DdnbError(
             f"{what} has whole numbers between {int(x.min())} and {int(x.max())} as images; 0 to 255 are expected"
         )
@@ -95,7 +113,7 @@ def to_unit(
     what:str='the file',    # for messages
 )->Tensor:                  # uint8 where all are 255ths
     "Images in [0, 1] scale"
-    if not x.is_floating_point(): return _bytes_of(x, what)
+    if not x.is_floating_point(): return bytes_of(x, what)
     x = x.float()
     looks, seen = _looks(x, expected), f'between {x.min():.2f} and {x.max():.2f}'
     if scale is None and looks != expected:
@@ -123,7 +141,7 @@ def upright(
     what:str,           # for messages
 )->Tensor:              # (N, 3, H, W)
     "Finite images of three channels"
-    if not isinstance(x, Tensor) or x.ndim != 4 or not x.numel():
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.numel() or x.is_complex():
         raise DdnbError(f"{what} does not hold (N, C, H, W) images as its format does; name another format (--format)")
     if x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         say(f"the images have their channels last, {tuple(x.shape)}, and were turned")
@@ -301,6 +319,35 @@ def table_picture(
     if not isinstance(data, (bytes, bytearray)):
         raise DdnbError(f"{what} is no picture in the table, but a {type(data).__name__}")
     return to_tensor(center_crop(decode_image(bytes(data), what), size))
+
+# %% ../../nbs/02_sets/08_readers.ipynb #b84997a6
+def table_size(
+    tab,                # a pyarrow table with a column `image`
+    path:Path,          # for messages
+)->int|None:            # None: they differ, are not square, or there are none
+    "The side that all pictures of a sample of a table have"
+    sizes, n = set(), len(tab)
+    for i in range(0, n, max(1, n//50)):
+        v = tab['image'][i].as_py() if 'image' in tab.column_names else None
+        data = v.get('bytes') if isinstance(v, dict) else v
+        if not isinstance(data, bytes): return None
+        sizes.add(decode_image(data, f'image {i} of {path.name}').size)
+    return sizes.pop()[0] if len(sizes) == 1 and len(set(*sizes)) == 1 else None
+
+# %% ../../nbs/02_sets/08_readers.ipynb #7fa8bc59
+def said_names(
+    path:Path,          # of class folders, perhaps with a `metadata.jsonl` beside them
+)->dict[str,str]:       # folder -> name of its class; empty where nothing is said, or nothing clear
+    "What the list beside class folders calls them"
+    said = {}
+    try:
+        for line in read_regular(path/'metadata.jsonl', 2**30).decode().splitlines():
+            row = json.loads(line)
+            folder, _, file = row['file_name'].rpartition('/')
+            name = row['class_name']
+            if not (file and isinstance(name, str) and said.setdefault(folder, name) == name): return {}
+    except (DdnbError, KeyError, TypeError, ValueError, AttributeError, RecursionError): return {}
+    return said if len(set(said.values())) == len(said) else {}
 
 # %% ../../nbs/02_sets/08_readers.ipynb #d9dcabbf
 def table_names(

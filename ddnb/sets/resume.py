@@ -4,18 +4,19 @@
 
 # %% ../../nbs/02_sets/05_resume.ipynb #ae0e8dd9
 from __future__ import annotations
-import os, time
+import os, shutil, time
+from contextlib import contextmanager
 from pathlib import Path
 from fastcore.basics import patch
 from torch import Tensor
 from ..core import progress as progress_bar
-from ..errors import DdnbError
+from ..errors import DdnbError, Diverged
 from ..files import Lock, read_state, write_state
 from .folder import SetWriter, job_key
 from .manifest import read_manifest
 
 # %% auto #0
-__all__ = ['EVERY', 'Resume']
+__all__ = ['EVERY', 'Resume', 'forgetting']
 
 # %% ../../nbs/02_sets/05_resume.ipynb #1f088cce
 def _plain(v):
@@ -114,3 +115,23 @@ def unfinished(self:SetWriter)->Path:
     self._begin()
     if not self._closed(): self._manifest(self._head())
     return self.parts
+
+# %% ../../nbs/02_sets/05_resume.ipynb #b594266f
+@patch
+def forget(self:SetWriter):
+    "Remove what an unfinished run left, where no class is done yet"
+    if self.done or self.mending or self._closed(): return
+    shutil.rmtree(self.parts, ignore_errors=True)
+    for name in ('codes.ruo', 'dataset.json'): (self.out/name).unlink(missing_ok=True)
+    try: self.out.rmdir()
+    except OSError: pass            # other files lie there, or it was never made
+
+@contextmanager
+def forgetting(
+    w:SetWriter|object,     # of `collector`
+):                          # a context
+    "An optimisation inside that diverges leaves nothing behind"
+    try: yield
+    except Diverged:
+        if isinstance(w, SetWriter): w.forget()
+        raise

@@ -13,7 +13,7 @@ from ..contract import check_ipc, checked, job, pick_options, Text
 from ..core import get_device, rng
 from ..data.images import ImageData, resized
 from ..data.load import load_data
-from ..errors import DdnbError, known
+from ..errors import DdnbError, diverged, known
 from ..generators.gan.stylegan_xl import StyleGANXL, draw_styles
 from ..generators.gan.train import mean_styles, small_stylegan
 from ..generators.open import load_generator
@@ -107,11 +107,13 @@ def pull_back(
     chunk:int=10,           # images at a time
 )->tuple[Tensor,Tensor]:    # of the loss, with respect to w and f
     "The second pass: the pictures' gradient through the generator, a chunk at a time (GLaD, section 3.4)"
-    out = []
+    of_w, of_f = [], []
     for a,b,g in zip(w.split(chunk), f.split(chunk), grad.split(chunk)):
         a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
-        out.append(torch.autograd.grad(render(gen, a, b, layer, stats), (a, b), g))
-    return tuple(map(torch.cat, zip(*out)))
+        dw, df = torch.autograd.grad(render(gen, a, b, layer, stats), (a, b), g)
+        of_w.append(dw)
+        of_f.append(df)
+    return torch.cat(of_w), torch.cat(of_f)
 
 # %% ../../nbs/07_slfd/01_glad.ipynb #88c2c728
 MATCHINGS = ('dc', 'dm', 'mtt')
@@ -242,8 +244,7 @@ def optimise_latents(
         gw, f.grad = pull_back(gen, *latents, x.grad.flatten(0, 1), o['batch_size'])
         w.grad = gw if w.grad is None else w.grad + gw
         if not (gw.isfinite().all() and f.grad.isfinite().all()):
-            raise DdnbError(f"the latents diverged at iteration {it}; lower lr_w (now {o['lr_w']:g}) or "
-                            f"lr_f ({o['lr_f']:g})")
+            raise diverged(f"the latents diverged at iteration {it}", o)
         opt.step()
         matching.after()
     return w.detach(), f.detach(), losses

@@ -92,7 +92,7 @@ class StochasticMatching(Matching):
         self.dist = leaves(self.graph)
     def step(self, x:Tensor, it:int)->float:
         "The matching loss's gradient, to the pictures and through the heads"
-        loss = super().step(x, it)
+        loss = super().step(x, it)  # type: ignore[misc]
         both = [(getattr(self.graph, t.name), getattr(self.dist, t.name)) for t in fields(self.dist)]
         pairs = [(made, leaf.grad) for made,leaf in both if leaf.grad is not None and made.requires_grad]
         if pairs: torch.autograd.backward(*zip(*pairs))

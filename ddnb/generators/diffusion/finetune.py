@@ -4,22 +4,26 @@
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #1d292611
 from __future__ import annotations
+import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 import json
 import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
+from ...contract import checked
 from ...core import progress as progress_bar, rng
-from ...errors import DdnbError, known
+from ...errors import DdnbError, diverged, known
 from ...files import read_state, write_state
 from ...data.images import ImageData, describe
+from ...ranges import Real, Text, Whole
 from .latent import LatentDiffusion
 from .schedule import Schedule, q_sample
 from .train import drop_labels
 
 # %% auto #0
-__all__ = ['Scaled', 'difffit', 'fold', 'trainable', 'noise_loss', 'data_latents', 'finetune']
+__all__ = ['Scaled', 'difffit', 'fold', 'trainable', 'noise_loss', 'data_latents', 'relabelled', 'finetune']
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #67046e80
 class Scaled(nn.Module):
@@ -33,7 +37,7 @@ class Scaled(nn.Module):
     def fold(self)->nn.Linear:
         "The same function as one linear layer"
         self.lin.weight *= self.gamma[:,None]
-        if self.lin.bias is not None: self.lin.bias *= self.gamma
+        if self.lin.bias is not None: self.lin.bias.mul_(self.gamma)
         return self.lin
 
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #ae09fe27
@@ -110,7 +114,7 @@ class _Checkpoint:
     def read(self, params, opt):
         "Restore, and say how many steps are done"
         if not self.at or not (self.at/'finetune.json').exists(): return 0
-        m = read_state(self.at/'finetune.json')
+        m = read_state(self.at/'finetune.json', need=('step', 'job'))
         if off := [k for k in self.job if m['job'].get(k) != self.job[k]]:
             raise DdnbError(f"{self.at} holds another fine-tuning: {off[0]} is {m['job'].get(off[0])!r:.60} there and "
                             f"{self.job[off[0]]!r:.60} here")
@@ -134,6 +138,29 @@ class _Checkpoint:
         for f in self.at.glob('step-*.safetensors'):
             if f.name != f'step-{step}.safetensors': f.unlink()
 
+# %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #f5a00a84
+def _known_label(gen, data, c):
+    "The generator's label of one class; its \"no class\" where it does not know it"
+    try: return int(gen.labels_of(replace(data, classes=[c]))[0])
+    except DdnbError: return gen.null
+
+# %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #037d5556
+def relabelled(
+    gen:LatentDiffusion,        # left as it is
+    data:ImageData,
+)->LatentDiffusion:             # the same, where it knows all classes
+    "A generator whose labels are the data's classes"
+    labels = [_known_label(gen, data, c) for c in data.classes]
+    if gen.null not in labels: return gen
+    net, rows = deepcopy(gen.net), torch.tensor([*labels, gen.null])
+    for block in net.transformer_blocks:
+        emb = block.norm1.emb.class_embedder
+        emb.num_classes = len(data.classes)
+        emb.embedding_table = nn.Embedding.from_pretrained(emb.embedding_table.weight[rows].clone())
+    net.register_to_config(num_embeds_ada_norm=len(data.classes))
+    return LatentDiffusion(gen.vae, net, gen.betas, gen.id, gen.sha256, [c.name for c in data.classes], gen.licence,
+                           gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
+
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #3c4ace19
 def _step(acc, gen, net, opt, z, drawn):
     "One optimiser step on this process's rows; the loss before it"
@@ -142,7 +169,9 @@ def _step(acc, gen, net, opt, z, drawn):
     x0, y, t, noise = (a.to(acc.device) for a in (z[idx], y, t, noise))
     with acc.autocast(): loss = noise_loss(gen, net, x0, y, t, noise).mean()
     if not loss.isfinite():
-        raise DdnbError(f"fine-tuning diverged: the loss is {loss.item()}; lower lr or use bf16 in the place of fp16")
+        what = f'fine-tuning diverged: its loss is {loss.item()}'
+        half = '; fp16 overflows easily, bf16 does not' if acc.mixed_precision == 'fp16' else ''
+        raise diverged(what + half, opt.param_groups[0])
     opt.zero_grad()
     acc.backward(loss)
     opt.step()
@@ -166,7 +195,16 @@ def _tuned(gen, net, name):
     return LatentDiffusion(gen.vae, net, gen.betas, f'{gen.id} fine-tuned on {name}', None, gen.class_names,
                            gen.licence, gen.device, gen.dtype, gen.prediction, gen.scheduler_options)
 
+# %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #0fd48620
+def _clock(minutes, processes):
+    "A function that says whether the minutes are over"
+    if minutes and processes > 1: raise DdnbError("several processes do not end together on a clock; give steps")
+    end = time.monotonic()+60*minutes if minutes else float('inf')
+    return lambda: time.monotonic() > end
+
 # %% ../../../nbs/03_generators/diffusion/08_finetune.ipynb #783b423e
+@checked(params=Text(('difffit', 'all')), drop=Real(0, 1), precision=Text(('no', 'bf16', 'fp16')), every=Whole(),
+         minutes=Real(0, 10**5, above=True))
 def finetune(
     gen:LatentDiffusion,            # left as it is
     data:ImageData,                 # its training split
@@ -177,6 +215,7 @@ def finetune(
     lr:float=1e-3,
     drop:float=0.1,                 # share of labels replaced by the null label
     steps:int|None=None,            # in the place of epochs
+    minutes:float|None=None,        # stop after so many; the same call with more goes on
     precision:str='no',             # "no", "bf16" or "fp16"
     every:int=500,                  # steps between checkpoints
     seed:int=0,
@@ -194,11 +233,13 @@ def finetune(
     done = checkpoint.read(chosen, opt)
     net, wrapped = acc.prepare(own, opt)
     net.eval()
-    (z, labels), losses = data_latents(gen, data), []
+    (z, labels), losses, is_late = data_latents(gen, data), [], _clock(minutes, acc.num_processes)
     for k in progress_bar(range(done, total), 'fine-tuning', progress and acc.is_main_process):
         drawn = _draw(seed, k, len(z), batch_size, z.shape[1:], len(gen.betas), labels, gen.null, drop)
         losses.append(_step(acc, gen, net, wrapped, z, drawn))
-        if acc.is_main_process and ((k+1) % every == 0 or k+1 == total): checkpoint.write(chosen, opt, k+1)
+        last = k+1 == total or is_late()
+        if acc.is_main_process and ((k+1) % every == 0 or last): checkpoint.write(chosen, opt, k+1)
+        if last: break
     tuned = _tuned(gen, fold(own), data.name)
     if out and acc.is_main_process: tuned.save(Path(out)/'generator', half=False)
     acc.wait_for_everyone()

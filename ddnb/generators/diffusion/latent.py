@@ -202,7 +202,7 @@ class NoisePredictor(LatentGenerator):
         return to_noise(out, x.to(out), self.abar[torch.as_tensor(t).cpu().expand(len(x))], self.prediction)
 
 # %% ../../../nbs/03_generators/diffusion/02_latent.ipynb #03eb9768
-@patch
+@patch  # type: ignore[no-redef]
 def describe(self:NoisePredictor)->dict:
     "What a manifest says of the generator"
     said = LatentGenerator.describe(self)

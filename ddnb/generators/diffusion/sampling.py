@@ -12,11 +12,14 @@ from ...core import progress as progress_bar, rng
 from ...errors import DdnbError
 from ..base import DiffusionGenerator
 from ..model_files import first_line
-from ...core import fixed_batches
-from .schedule import Reverse, Schedule, ddim_step, ddpm_step, kept_timesteps, p_mean_variance
+from ...core import batch_shape, fixed_batches
+from .guides import (Guide, Stack, Step, check_guides, corrected, guided_eps, guided_mean,
+                                              work_units)
+from .schedule import (Schedule, ddim_step, ddpm_step, kept_timesteps, p_mean_variance,
+                                                predict_x0)
 
 # %% auto #0
-__all__ = ['cfg', 'guided', 'NoGuide', 'sample_batch', 'image_noise', 'walk_scheduler', 'process', 'sample']
+__all__ = ['cfg', 'guided', 'sample_batch', 'image_noise', 'walk_scheduler', 'process', 'sample']
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #2e946181
 def cfg(
@@ -38,33 +41,36 @@ def guided(
     labels:Tensor,          # (N,) the generator's labels
     scale:float,            # s; 1 costs half
     channels:int,           # that it acts on
+    batch_size:int|None=None,   # rows of the network's work, the last ones repeated; None: all at once
 )->tuple[Tensor,Tensor|None]:
     "Noise under guidance, both halves in one pass, and the conditional variance"
+    if batch_size: return _in_chunks(gen, x, t, labels, scale, channels, batch_size)
     if scale == 1: return gen.predict(x, t, labels)
     eps, v = gen.predict(torch.cat([x, x]), t, torch.cat([labels, torch.full_like(labels, gen.null)]))
-    return cfg(*eps.chunk(2), scale, channels), None if v is None else v[:len(x)]
+    cond, uncond = eps.chunk(2)
+    return cfg(cond, uncond, scale, channels), None if v is None else v[:len(x)]
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #26036d3e
-class NoGuide:
-    "What a guidance method may do, doing nothing; subclasses override what they need"
-    def start(self, s:Schedule, noise:Tensor)->tuple[Tensor,int]:
-        "Latents to begin with, and how many steps to walk"
-        return noise, len(s)
-
-    def mean(self, i:int, r:Reverse)->Tensor:
-        "The mean to step from (DDPM)"
-        return r.mean
-
-    def eps(self, s:Schedule, i:int, x:Tensor, eps:Tensor)->Tensor:
-        "The noise to step with (DDIM)"
-        return eps
+def _in_chunks(gen, x, t, labels, scale, channels, batch_size):
+    "`guided`, over chunks of one shape"
+    parts = []
+    for idx,n in fixed_batches(len(x), batch_size):
+        eps, v = guided(gen, x[idx], t, labels[idx], scale, channels)
+        parts.append((eps[:n], None if v is None else v[:n]))
+    eps, v = zip(*parts)
+    return torch.cat(eps), None if v[0] is None else torch.cat(v)
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #7096cd43
-def _back(s, x, i, eps, v, noise, guide, ddim):
+def _back(s, x, i, eps, v, noise, guide, ddim, known):
     "One guided step back, from index i to i - 1"
-    if ddim: return ddim_step(s, x, i, guide.eps(s, i, x, eps))
-    r = p_mean_variance(s, x, i, eps, v)
-    return ddpm_step(r._replace(mean=guide.mean(i, r)), i, noise() if i else None)
+    r = None if ddim else p_mean_variance(s, x, i, eps, v)
+    if not guide.acts(s, i): return ddim_step(s, x, i, eps) if ddim else ddpm_step(r, i, noise() if i else None)
+    if ddim:
+        step = Step(s, i, x, eps=eps, x0=predict_x0(s, x, i, eps), **known)
+        return corrected(guide, step, ddim_step(s, x, i, guided_eps(guide, step)))
+    step = Step(s, i, x, eps=eps, x0=r.x0, mean=r.mean, logvar=r.logvar, **known)
+    guided_r = r._replace(mean=guided_mean(guide, step))
+    return corrected(guide, step, ddpm_step(guided_r, i, noise() if i else None))
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #63e409d1
 @torch.no_grad()
@@ -75,14 +81,20 @@ def sample_batch(
     noise:Callable[[],Tensor],  # the next (N, C, h, w) standard normal
     scale:float=4.0,            # classifier-free guidance
     channels:int=3,             # that it acts on
-    guide:NoGuide=NoGuide(),    # a guidance method
+    guide:Guide|list[Guide]|None=None,  # a guidance method, or several
     ddim:bool=False,            # deterministic steps
     seen:Callable=lambda i, x: None,    # called after every step with its index and the latents
+    items:list[tuple[int,int]]|None=None,   # (label, index) of the rows; None: of label 0
+    batch_size:int|None=None,   # rows of the network's work; None: all at once
+    past:dict|None=None,        # label -> finished latents, for guides in sequence
 )->Tensor:                      # (N, C, h, w) latents
     "From noise to latents"
-    x, n = guide.start(s, noise())
+    guide, items = Stack(guide), items or [(0, k) for k in range(len(labels))]
+    known = dict(items=items, past=past or {})
+    x, n = guide.start(s, noise(), items)
     for i in reversed(range(n)):
-        x = _back(s, x, i, *guided(gen, x, s.timesteps[i], labels, scale, channels), noise, guide, ddim)
+        eps, v = guided(gen, x, s.timesteps[i], labels, scale, channels, batch_size)
+        x = _back(s, x, i, eps, v, noise, guide, ddim, known)
         seen(i, x)
     return x
 
@@ -129,16 +141,21 @@ def walk_scheduler(
     noise:Callable[[],Tensor],  # from `image_noise`
     scale:float=4.0,            # classifier-free guidance
     channels:int=3,             # that it acts on
-    guide:NoGuide=NoGuide(),    # a guidance method; its `eps` is asked
+    guide:Guide|list[Guide]|None=None,  # a guidance method, or several; `shift` and `eps` are asked
     seen:Callable=lambda i, x: None,    # called after every step with its index and the latents
+    items:list[tuple[int,int]]|None=None,   # (label, index) of the rows; None: of label 0
+    batch_size:int|None=None,   # rows of the network's work; None: all at once
+    past:dict|None=None,        # label -> finished latents, for guides in sequence
 )->Tensor:                      # (N, C, h, w) latents
     "From noise to latents with a scheduler of diffusers"
+    guide, known = Stack(guide), dict(items=items or [(0, k) for k in range(len(labels))], past=past or {})
     own = dict(generator=noise.generators) if 'generator' in inspect.signature(scheduler.step).parameters else {}
     x = noise()*scheduler.init_noise_sigma
     for k,t in enumerate(scheduler.timesteps):
         i, at = len(s)-1-k, scheduler.scale_model_input(x, t)
-        eps, _ = guided(gen, at, s.timesteps[i], labels, scale, channels)
-        x = scheduler.step(guide.eps(s, i, at, eps), t, x, **own).prev_sample
+        eps, _ = guided(gen, at, s.timesteps[i], labels, scale, channels, batch_size)
+        if guide.acts(s, i): eps = guided_eps(guide, Step(s, i, at, eps=eps, x0=predict_x0(s, at, i, eps), **known))
+        x = scheduler.step(eps, t, x, **own).prev_sample
         seen(i, x)
     return x
 
@@ -163,10 +180,15 @@ def check_finite(z, items, gen):
                     "(try --dtype bfloat16 or float32), and so does strong guidance")
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #6cb371f9
-def _walk(gen, s, sampler, num_steps, *args):
-    "One batch, by our own loop or by a scheduler's"
-    if sampler in ('ddpm', 'ddim'): return sample_batch(gen, s, *args[:-1], sampler == 'ddim', args[-1])
-    return walk_scheduler(gen, _scheduler(gen, sampler, num_steps), s, *args)
+def _walk(gen, s, sampler, num_steps, *args, **kwargs):
+    "One state, by our own loop or by a scheduler's"
+    if sampler in ('ddpm', 'ddim'): return sample_batch(gen, s, *args, ddim=sampler == 'ddim', **kwargs)
+    return walk_scheduler(gen, _scheduler(gen, sampler, num_steps), s, *args, **kwargs)
+
+def _remember(past, items, z):
+    "What is finished of every class, one image more"
+    for (label,_),latent in zip(items, z):
+        past[label] = torch.cat([past[label], latent[None]]) if label in past else latent[None]
 
 # %% ../../../nbs/03_generators/diffusion/03_sampling.ipynb #c9ad23da
 def sample(
@@ -180,18 +202,21 @@ def sample(
     cfg_channels:int|None=None,     # None: the generator's default
     sampler:str='ddpm',             # or "ddim", or a scheduler of diffusers by name
     spacing:str='even',             # see `kept_timesteps`
-    guide_for:Callable=lambda items: NoGuide(),     # a batch's items -> its guide
+    guide:Guide|list[Guide]|None=None,  # a guidance method, or several
     progress:bool=False,
 )->Iterator[tuple[list,Tensor]]:    # (items, latents), batch by batch
     "Latents for any list of images, in batches of one shape"
-    s, work = process(gen, num_steps, sampler, spacing), fixed_batches(len(items), batch_size)
-    channels = cfg_channels or gen.cfg_channels
+    s, guide, past = process(gen, num_steps, sampler, spacing), Stack(guide), {}
+    check_guides(guide, sampler)
+    work, channels = work_units(items, guide.unit, batch_size), cfg_channels or gen.cfg_channels
+    rows = None if guide.unit == 'image' else batch_size or batch_shape(len(items))
     bar = iter(progress_bar(range(len(work)*num_steps), f'{len(items)} images', progress))
-    for idx,n in work:
-        batch = [items[k] for k in idx]
+    for batch,n in work:
         labels = gen_labels[[label for label,_ in batch]].to(gen.device)
         noise = image_noise(seed, batch, gen.latent_shape, gen.device)
-        z = _walk(gen, s, sampler, num_steps, labels, noise, cfg_scale, channels, guide_for(batch),
-                  lambda i, x: next(bar, None))
+        past = {label: past[label] for label,_ in batch if label in past}       # of these classes alone
+        z = _walk(gen, s, sampler, num_steps, labels, noise, cfg_scale, channels, guide, items=batch, past=past,
+                  batch_size=rows, seen=lambda i, x: next(bar, None))
+        if guide.unit == 'sequence': _remember(past, batch, z)
         yield batch[:n], check_finite(z[:n], batch, gen)
     next(bar, None)

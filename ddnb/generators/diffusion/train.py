@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 from torch import Generator, Tensor, nn
 from ...core import progress, rng
-from ...errors import DdnbError
+from ...errors import DdnbError, diverged
 from ...data.images import ImageData
 from ...data.load import load_data
 from .latent import LatentDiffusion, exact_dit
@@ -68,6 +68,9 @@ def make_optimizer(net, lr, steps, warmup=50):
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #4286728f
 def train_step(loss, opt, sched):
+    "One step, unless the loss is no number any more"
+    if not loss.isfinite():
+        raise diverged(f"training diverged: its loss is {loss.item()}", dict(lr=opt.param_groups[0]['initial_lr']))
     opt.zero_grad()
     loss.backward()
     opt.step()
@@ -78,6 +81,14 @@ def average_weights(average, net, k, decay):
     "Move averaged weights toward the network's after step `k`; early steps count more"
     own, target = ([p.data for p in n.parameters()] for n in (average, net))
     torch._foreach_lerp_(own, target, 1-min(decay, (1+k)/(10+k)))
+
+# %% ../../../nbs/03_generators/diffusion/04_train.ipynb #6debf290
+def vae_loss(vae, x, g, kl=2e-4):
+    "What the autoencoder is trained on, and the squared error in it"
+    q = vae.encode(x).latent_dist
+    z = q.mean + q.std*torch.randn(q.mean.shape, generator=g).to(q.mean)
+    mse = F.mse_loss(vae.decode(z).sample, x)
+    return mse + kl*q.kl().mean()/z[0].numel(), mse
 
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #3658ae73
 def train_vae(
@@ -92,10 +103,8 @@ def train_vae(
     "Train an autoencoder; sets its scaling factor"
     g, (opt, sched), errors = rng(seed, 'vae'), make_optimizer(vae, lr, steps), []
     for idx in progress(list(random_batches(len(x), steps, batch_size, g)), 'autoencoder'):
-        q = vae.encode(x[idx]).latent_dist
-        z = q.mean + q.std*torch.randn(q.mean.shape, generator=g)
-        mse = F.mse_loss(vae.decode(z).sample, x[idx])
-        train_step(mse + kl*q.kl().mean()/z[0].numel(), opt, sched)
+        loss, mse = vae_loss(vae, x[idx], g, kl)
+        train_step(loss, opt, sched)
         errors.append(mse.item())
     vae.register_to_config(scaling_factor=round(1/posterior(vae, x)[0].std().item(), 4))
     return errors
@@ -120,6 +129,16 @@ def drop_labels(
     "Replace a share of the labels by the null label"
     return torch.where(torch.rand(len(labels), generator=g) < p, null, labels)
 
+# %% ../../../nbs/03_generators/diffusion/04_train.ipynb #8c75fdc1
+def dit_loss(net, s, mean, std, labels, drop, g):
+    "The hybrid loss of a batch: latents drawn from their posterior, steps, noise and dropped labels drawn anew"
+    x0 = mean + std*torch.randn(mean.shape, generator=g).to(mean)
+    i, noise = torch.randint(len(s), (len(mean),), generator=g), torch.randn(x0.shape, generator=g).to(x0)
+    x = q_sample(s, x0, i, noise)
+    seen = drop_labels(labels, net.config.num_embeds_ada_norm, drop, g).to(x.device)
+    out = net(x, timestep=i.to(x.device), class_labels=seen).sample
+    return hybrid_loss(s, out, x0, x, i, noise).mean()
+
 # %% ../../../nbs/03_generators/diffusion/04_train.ipynb #23b3b2cc
 def train_dit(
     net:DiTTransformer2DModel,
@@ -134,14 +153,10 @@ def train_dit(
     seed:int=0,
 )->tuple[DiTTransformer2DModel,list[float]]:    # averaged network, loss of every step
     "Train a DiT with the hybrid loss"
-    s, g, null = Schedule(linear_betas()), rng(seed, 'dit'), net.config.num_embeds_ada_norm
+    s, g = Schedule(linear_betas()), rng(seed, 'dit')
     ema, (opt, sched), losses = deepcopy(net), make_optimizer(net, lr, steps, 100), []
     for k,idx in enumerate(progress(list(random_batches(len(mean), steps, batch_size, g)), 'diffusion model')):
-        x0 = mean[idx] + std[idx]*torch.randn(mean[idx].shape, generator=g)
-        i, noise = torch.randint(len(s), (len(idx),), generator=g), torch.randn(x0.shape, generator=g)
-        x = q_sample(s, x0, i, noise)
-        out = net(x, timestep=i, class_labels=drop_labels(labels[idx], null, drop, g)).sample
-        loss = hybrid_loss(s, out, x0, x, i, noise).mean()
+        loss = dit_loss(net, s, mean[idx], std[idx], labels[idx], drop, g)
         train_step(loss, opt, sched)
         losses.append(loss.item())
         average_weights(ema, net, k, decay)

@@ -159,6 +159,7 @@ def forward(self:SynthesisLayer, x:Tensor, w:Tensor)->Tensor:
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #adc62e25
 class FourierInput(nn.Module):
     "Sine waves, rotated and shifted by the style (StyleGAN3, section 3.1)"
+    transform:Tensor
     def __init__(self, band:Band, w_dim:int):
         super().__init__()
         n, self.band = band.channels, band
@@ -182,7 +183,7 @@ def waves(self:FourierInput, w:Tensor)->tuple[Tensor,Tensor]:
     return f @ a, self.phases + (f @ (b - t[:,2:])[...,None])[...,0]
 
 # %% ../../../nbs/03_generators/gan/00_layers.ipynb #3b29d787
-@patch
+@patch  # type: ignore[no-redef]
 def forward(self:FourierInput, w:Tensor)->Tensor:
     "(N, C, size, size) from styles (N, w_dim)"
     f, phase = self.waves(w)

@@ -25,6 +25,7 @@ def _normalised(x): return x*(x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 # %% ../../../nbs/03_generators/gan/01_stylegan_xl.ipynb #a3a4edac
 class Mapping(nn.Module):
     "From a normal vector and a class to a style (StyleGAN-XL, section 3.2)"
+    w_avg:Tensor
     def __init__(self, z_dim:int, num_classes:int, w_dim:int, embed_dim:int):
         super().__init__()
         self.embed, self.embed_proj = nn.Embedding(num_classes, embed_dim), EqualLinear(embed_dim, z_dim, act=True)
@@ -45,7 +46,7 @@ class StyleGANXL(nn.Module):
         channel_base:int=65536, channel_max:int=1024,
     ):
         super().__init__()
-        self.config = dict(stem=list(stem), heads=list(heads), num_classes=num_classes, z_dim=z_dim, w_dim=w_dim,
+        self.config:dict = dict(stem=list(stem), heads=list(heads), num_classes=num_classes, z_dim=z_dim, w_dim=w_dim,
                            embed_dim=embed_dim, channel_base=channel_base, channel_max=channel_max)
         self.specs = layer_specs(tuple(stem), tuple(heads), channel_base, channel_max)
         self.mapping = Mapping(z_dim, num_classes, w_dim, embed_dim)

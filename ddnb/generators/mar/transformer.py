@@ -129,7 +129,7 @@ class MAR(nn.Module):
         clip:float|None=None,                           # bound on a token's predicted values; None as released
     ):
         super().__init__()
-        self.config = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth,
+        self.config:dict = dict(latent_shape=list(latent_shape), patch_size=patch_size, width=width, depth=depth,
                            heads=heads, num_classes=num_classes, buffer_size=buffer_size, head_depth=head_depth,
                            head_width=head_width, clip=clip)
         channels, h, w = latent_shape
@@ -154,7 +154,7 @@ class MAR(nn.Module):
         self.decoder_blocks, self.decoder_norm = blocks(), norm(width)
 
     @property
-    def head(self)->DiffusionHead: return self.diffloss['net']
+    def head(self)->DiffusionHead: return self.diffloss['net']  # type: ignore[return-value]
 
     def embed(self, labels:Tensor)->Tensor:
         "Class vectors (N, D); label `null` is `fake_latent`"
