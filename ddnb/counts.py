@@ -43,12 +43,13 @@ class _Alive(TorchDispatchMode):
         del self.views[key]
         self.now -= size
 
-# %% ../nbs/11_scale/05_counts.ipynb #5a111f16
+# %% ../nbs/11_scale/05_counts.ipynb #7aaf48c6
 class Count(NamedTuple):
     "Work of a call"
     flops:int       # multiplications and additions of matrix products and convolutions
     bytes:int       # of results, the most at once
 
+# %% ../nbs/11_scale/05_counts.ipynb #5a111f16
 def counted(
     call:Callable,          # makes its inputs itself, and calls networks
 )->Count:
@@ -56,13 +57,15 @@ def counted(
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as c, _Alive() as alive: call()
     return Count(c.get_total_flops(), alive.most)
 
-# %% ../nbs/11_scale/05_counts.ipynb #9d5cfee5
+# %% ../nbs/11_scale/05_counts.ipynb #4054054c
 BUDGET = dict(cpu=1e11, cuda=1e13, mps=1e12)        # operations that a timed call may have
 
+# %% ../nbs/11_scale/05_counts.ipynb #e35ff48f
 def _wait(device):
     if device.type == 'cuda': torch.cuda.synchronize(device)
     if device.type == 'mps': torch.mps.synchronize()
 
+# %% ../nbs/11_scale/05_counts.ipynb #9d5cfee5
 def timed(
     call:Callable,
     device:torch.device,    # waited for
@@ -77,13 +80,14 @@ def timed(
         took.append(time.perf_counter()-t0)
     return min(took)
 
-# %% ../nbs/11_scale/05_counts.ipynb #d820672c
+# %% ../nbs/11_scale/05_counts.ipynb #a79b5713
 class Piece(NamedTuple):
     "A call on a whole batch"
     seconds:float
     flops:int
     bytes:int       # of results, the most at once
 
+# %% ../nbs/11_scale/05_counts.ipynb #d820672c
 def piece(
     call:Callable,          # (images, part): on so many images, their sides divided by `part`
     batch:int,              # images in a real call
