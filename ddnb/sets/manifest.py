@@ -50,7 +50,7 @@ def _numbers(v):
     return v is None or (isinstance(v, (list, tuple)) and len(v) > 0 and all(type(n) in (int, float) for n in v))
 
 # %% ../../nbs/02_sets/03_manifest.ipynb #802764c7
-_PLAIN = dict(method=[str], seed=[int], ipc=[int], space=[str], syn_lr=[int, float], zca=[dict])
+_PLAIN:dict[str,list] = dict(method=[str], seed=[int], ipc=[int], space=[str], syn_lr=[int, float], zca=[dict])
 def odd_head(
     m:dict,         # a manifest, or an exported file's passport
 )->str|None:
