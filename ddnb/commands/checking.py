@@ -22,14 +22,14 @@ def named_method(
 # %% ../../nbs/11_scale/09_checking.ipynb #e64e1a24
 def contract_parser(
     name:str,           # of the method
-    fn:str|Callable,    # its function, or where it is
+    fn:str|Callable|None=None,  # its function, or where it is; None where no method is named
 )->Parser:
     "The words of `ddnb contract NAME`"
     p = Parser(f'contract {name}', 'does a method, or one in a file, keep the contract?', f'contract {name}',
                'contract my_method.py --num-steps 4')
     add_option(p, 'data', 'a name or a folder', 'digits')
     p.add_argument('--unseeded', action='store_true', help='the method draws no random numbers')
-    p.takes(fn, skip=('data', 'ipc', 'seed', 'batch_size', 'out', 'progress'))
+    if fn: p.takes(fn, skip=('data', 'ipc', 'seed', 'batch_size', 'out', 'progress'))
     return p
 
 # %% ../../nbs/11_scale/09_checking.ipynb #30347675
@@ -37,7 +37,7 @@ def contract(
     argv:list[str],     # words after `ddnb contract`
 )->int:                 # 1 where a check fails
     "The checks of the contract, for one method"
-    if not argv or argv[0].startswith('-'): return print('ddnb contract METHOD|FILE [options of the method]')
+    if not argv or argv[0].startswith('-'): return contract_parser('METHOD').parse_args(argv or ['--help'])
     name = named_method(argv[0])
     fn = METHODS[name].where if is_watched() else get_method(name)
     o = vars(contract_parser(name, fn).parse_args(argv[1:]))

@@ -60,17 +60,19 @@ def check_images(
     images:Tensor,          # (..., 3, H, W) normalised
     data:ImageData,         # as the method sees it
     info:dict,              # the manifest's head: method and options
+    some_flat:bool=False,   # where bits are dear a flat image may be what was asked for; all of them never
 ):
     "Refuse images that an optimisation drove out of all bounds, or to one colour"
     n = len(data.train)
     real = to_net(data.train.batch(torch.arange(0, n, max(1, n//64))[:64]), data.stats)
     x, size = images.detach().flatten(0, -4).float(), lambda t: t.square().flatten(1).mean(1).sqrt()
     spread, of_real = (t.flatten(2).std(2).amax(1) for t in (x, real))
+    flat = spread.cpu() < 1e-3*of_real.min()
     times = float((size(x).cpu()/size(real).max().clamp(min=1e-6)).max())
     why = (
         'the images became infinite' if not x.isfinite().all()
         else f"an image's pixels became {times:.2g} times as large as a real one's" if times > _MOST
-        else 'an image became one colour' if (spread.cpu() < 1e-3*of_real.min()).any() else None
+        else 'images became one colour' if (flat.all() if some_flat else flat.any()) else None
     )
     if why: raise diverged(f"{info['method']} diverged: {why}", info['options'])
 

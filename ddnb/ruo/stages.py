@@ -226,7 +226,7 @@ def _distill(data, seen, zca, ipc, bpc, seed, out, progress, given, folder, spac
         if folder and experts: o['experts'] = len(experts)
         first = keep_codec(keep, 'first', device, lambda: first_phase(seen, ipc, o, seed, device, progress))
         q, reached = joint_phase(first, seen, o, seed, bpc, experts, progress, keep)
-        check_images(to_net(flatten_samples(q, render(q)), seen.stats), seen, info)
+        check_images(to_net(flatten_samples(q, render(q)), seen.stats), seen, info, some_flat=True)
         q.space = space
         return q, dict(reached=reached, threads=threads_for(*step_size(first)))
     return coded_set(info, data.classes, make, out)
