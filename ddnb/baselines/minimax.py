@@ -20,7 +20,6 @@ from ..sets.resume import Resume, forgetting
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
-from ..core import fixed_batches
 from ..generators.diffusion.latent import LatentDiffusion
 from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample
