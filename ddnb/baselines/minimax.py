@@ -13,7 +13,7 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor
 from ..classifiers.features import name_features
 from ..contract import check_ipc, checked, job, pick_options
-from ..core import progress as progress_bar, rng
+from ..core import rng
 from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume, forgetting
