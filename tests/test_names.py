@@ -102,6 +102,6 @@ def test_signs_survive_every_format(tmp_path, format):
     images = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
     data = ImageData('signs', [ClassInfo(c) for c in SIGNS], 4, Split(torch.arange(n), 4, images=images))
     s = DistilledSet(images, torch.arange(n), data.classes, info=dict(method='demo', seed=0, options={}))
-    for given in (data, None) if format != 'imagefolder' else (data,):
-        back = import_set(export(s, tmp_path/f'{given is None}.{format}', format), given)
+    for known in (data, None) if format != 'imagefolder' else (data,):
+        back = import_set(export(s, tmp_path/f'{known is None}.{format}', format), known)
         assert torch.equal(back.images, images) and torch.equal(back.labels, s.labels) and list(back.classes) == data.classes

@@ -5,7 +5,7 @@ from ddnb.contract import check_options, get_method
 from ddnb.data.load import is_known
 from ddnb.evaluate.recipes import PROTOCOLS, get_recipe
 from ddnb.nets import make_net
-from ddnb.papers.setups import GENERATORS, STAND_INS, paper_setup, setups, small_setup
+from ddnb.papers.setups import GENERATORS, paper_setup, setups
 from ddnb.papers.tables import PAPERS, count_rows, read_paper, table_names, table_rows
 
 # numbers printed in each table, counted in the papers

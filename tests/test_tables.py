@@ -1,5 +1,5 @@
 "Tables that were interrupted measure what is missing, and nothing of another recipe"
-import csv, os, random, signal, subprocess, sys, time, warnings
+import csv, os, random, signal, subprocess, sys
 import pytest, torch
 from conftest import ROOT
 from PIL import Image

@@ -13,14 +13,13 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor
 from ..classifiers.features import name_features
 from ..contract import check_ipc, checked, job, pick_options
-from ..core import progress as progress_bar, rng
+from ..core import rng
 from ..errors import DdnbError, diverged
 from ..sets.distilled import DistilledSet
 from ..sets.resume import Resume, forgetting
 from ..data.images import ImageData
 from ..generators.base import DiffusionGenerator
 from ..generators.diffusion.finetune import difffit, fold
-from ..core import fixed_batches
 from ..generators.diffusion.latent import LatentDiffusion
 from ..generators.diffusion.sampling import process, sample
 from ..generators.diffusion.schedule import Schedule, hybrid_loss, predict_x0, q_sample

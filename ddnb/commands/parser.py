@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from ..errors import DdnbError, known
-from ..options import add_options, option_names
+from ..options import add_options
 from ..ranges import RANGES
 
 # %% auto #0

@@ -7,7 +7,6 @@ __all__ = ['reproduce']
 
 # %% ../../nbs/11_papers/05_reproducing.ipynb #27f2fda4
 import ast
-from types import SimpleNamespace
 from .parser import Parser, add_option, add_quiet, in_range
 from ..errors import DdnbError
 

@@ -9,7 +9,6 @@ __all__ = ['HOURS', 'num_classes', 'Need', 'missing', 'need_of', 'in_words']
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from ..contract import get_method
 from ..cost import run_cost
 from ..data.load import load_data
 from ..data.subsets import is_subset, subset

@@ -4,7 +4,7 @@
 
 # %% ../../../nbs/03_generators/diffusion/10_own.ipynb #a99bf617
 from __future__ import annotations
-import hashlib, json, os, shutil, time
+import hashlib, json, shutil, time
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
