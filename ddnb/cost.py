@@ -10,7 +10,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 import torch
-from torch import Tensor
 from .contract import METHODS, get_method, pick_options
 from .core import batch_shape, duration
 from .counts import piece, timed
