@@ -226,3 +226,8 @@ def test_settings_that_travel_with_a_generator():
     table = dict(default=dict(cfg_scale=4.0, num_steps=50))
     assert pick_options(table, 'x', UViTGenerator.defaults)['cfg_scale'] == 1.4
     assert pick_options(table, 'x', UViTGenerator.defaults, cfg_scale=3.)['cfg_scale'] == 3.
+
+def test_guidance_acts_on_no_more_channels_than_there_are():
+    from ddnb.mgd3 import distill
+    with pytest.raises(DdnbError, match='cfg_channels is 5, and latents of digits have 4 channels'):
+        distill('digits', ipc=1, num_steps=2, cfg_channels=5, progress=False)

@@ -209,6 +209,8 @@ def sample(
     s, guide, past = process(gen, num_steps, sampler, spacing), Stack(guide), {}
     check_guides(guide, sampler)
     work, channels = work_units(items, guide.unit, batch_size), cfg_channels or gen.cfg_channels
+    if channels > gen.latent_shape[0]:
+        raise DdnbError(f"cfg_channels is {channels}, and latents of {gen.id} have {gen.latent_shape[0]} channels")
     rows = None if guide.unit == 'image' else batch_size or batch_shape(len(items))
     bar = iter(progress_bar(range(len(work)*num_steps), f'{len(items)} images', progress))
     for batch,n in work:
