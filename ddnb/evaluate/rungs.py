@@ -68,7 +68,7 @@ def rung_of(
 # %% ../../nbs/10_evaluate/13_rungs.ipynb #3d91387d
 def check_one_rung(recipes:Iterable[Recipe]):
     "Refuse results of different rungs"
-    found = sorted({rung_of(r) or 'none' for r in recipes})
+    found = sorted({rung_of(r) or 'none' for r in recipes if r})       # accuracies from elsewhere have no recipe
     if len(found) > 1:
         raise DdnbError(f"results of different rungs cannot be compared: {' and '.join(found)}; measure all of them on "
                         f"one (--rung {next(f for f in found if f != 'none')})")
