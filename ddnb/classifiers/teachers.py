@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from ..contract import checked
 from .checkpoints import fit_weights, num_outputs, read_weights, state_dicts
-from .learner import accuracy, student, normalise, to_float
+from .learner import accuracy, normalise, recipe_net, student, to_float
 from .order import chance, check_order
 from .recipe import Recipe, constants
 from .state import fit
@@ -157,7 +157,9 @@ def _trained(data, r, seed, device, keep=None, name='teacher'):
         fit(learn, r.epochs, keep, name)
     info = dict(arch=r.arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=constants(r),
                 seed=seed, data=data.name)
-    return Teacher(learn.model.eval(), data.classes, data.stats, data.size, info)
+    net = recipe_net(seen, r).to(learn.dls.device)       # in the form in which it comes back from its file
+    net.load_state_dict(learn.model.state_dict())
+    return Teacher(net.eval(), data.classes, data.stats, data.size, info)
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
 @checked
