@@ -146,6 +146,13 @@ def _of_job(t, file):
     if t.info.get('key', file.stem) == file.stem: return t
     raise DdnbError(f"{file} is another job's teacher ({t.info['key']}); delete it, and it is trained again")
 
+# %% ../../nbs/04_classifiers/04_teachers.ipynb #9976329f
+def _plain(learn, data, r):
+    "The trained network in the form in which it comes back from its file"
+    net = recipe_net(data, r).to(learn.dls.device)
+    net.load_state_dict(learn.model.state_dict())
+    return net.eval()
+
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #99763298
 def _trained(data, r, seed, device, keep=None, name='teacher'):
     "A teacher, trained from the beginning or from where an earlier run was interrupted"
@@ -157,9 +164,7 @@ def _trained(data, r, seed, device, keep=None, name='teacher'):
         fit(learn, r.epochs, keep, name)
     info = dict(arch=r.arch, net=dict(r.net), accuracy=accuracy(learn.model, part, data.stats), recipe=constants(r),
                 seed=seed, data=data.name)
-    net = recipe_net(seen, r).to(learn.dls.device)       # in the form in which it comes back from its file
-    net.load_state_dict(learn.model.state_dict())
-    return Teacher(net.eval(), data.classes, data.stats, data.size, info)
+    return Teacher(_plain(learn, seen, r), data.classes, data.stats, data.size, info)
 
 # %% ../../nbs/04_classifiers/04_teachers.ipynb #c595436a
 @checked
