@@ -226,5 +226,5 @@ def _distill(data, gen, ipc, seed, out, progress, o):
     return w.close()
 def _bounded(z, o):
     "Latents, whose unit is about 1, unless they left all bounds"
-    if z.square().mean() < 100: return z
+    if z.square().mean() < 10_000: return z
     raise diverged("minimax diverged: its latents left all bounds", o)
