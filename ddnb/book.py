@@ -91,7 +91,8 @@ def source_line(
     found = import_module(module)
     for part in name.split('.'): found = getattr(found, part, None)
     found = inspect.unwrap(getattr(found, 'fget', None) or found)
-    try: line = inspect.getsourcelines(found)[1]
+    code = getattr(found, '__code__', None)
+    try: line = code.co_firstlineno if code else inspect.getsourcelines(found)[1]
     except (OSError, TypeError): return None
     return f"{found.__module__.replace('.', '/')}.py#L{max(line, 1)}"
 
@@ -125,7 +126,7 @@ class OwnLinks:
         name = re.search(r'show_doc\(([\w.]+)', cell.source)
         line = source_line(self.links.own, name[1]) if name and self.links.own else None
         if line: text = re.sub(r'\[source\]\([^)]*\)', f'[source]({self.source}{line})', text, count=1)
-        return link_names(plain_comments(text), self.links)
+        return link_names(plain_comments(text).replace('#LNone', ''), self.links)
 
     def __call__(self, cell):
         if cell.cell_type == 'markdown': cell.source = link_names(cell.source, self.links)

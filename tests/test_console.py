@@ -11,7 +11,8 @@ ENV = os.environ | dict(PYTHONPATH=str(ROOT))
 @pytest.mark.parametrize('number, code, word', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'ended by SIGTERM')])
 @pytest.mark.parametrize('after', [.4, 2.])                 # in the imports, and a little later
 def test_a_signal_has_its_line_and_its_code(number, code, word, after, tmp_path):
-    p = subprocess.Popen([*CLI, 'distill', 'plain', '--ipc', '50', '--out', 'x'], cwd=tmp_path, env=ENV, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background jobs ignore Ctrl-C
+    p = subprocess.Popen([*CLI, 'distill', 'plain', '--ipc', '50', '--out', 'x'], cwd=tmp_path, env=ENV, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     time.sleep(after)
     p.send_signal(number)
     err = p.communicate(timeout=60)[1]
