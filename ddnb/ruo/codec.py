@@ -352,7 +352,7 @@ def decode(
 # %% ../../nbs/08_ruo/00_codec.ipynb #8222c451
 def flatten_samples(c:Codec, images:Tensor)->Tensor:   # (S, N, ...) -> (samples, ...)
     "Slice by slice, without the padding; the order of `sample_labels`"
-    return images[sample_mask(c)]
+    return images[sample_mask(c).to(images.device)]
 
 # %% ../../nbs/08_ruo/00_codec.ipynb #1147a5bc
 def pieces(
