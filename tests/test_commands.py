@@ -1,8 +1,9 @@
 "Commands about sets that are there: info, list, refine, compress"
-import json, shlex
+import json, re, shlex
 import pytest, torch
 from test_cli import one_line
-from ddnb.cli import COMMANDS
+from ddnb.cli import COMMANDS, main
+from ddnb.contract import METHODS
 from ddnb.sets.distilled import DistilledSet
 
 @pytest.mark.parametrize('words', ['random --ipc 2 --seed 3', 'mgd3 --ipc 1 --num-steps 3 --batch-size 10 --stop-t 1', 'dm --ipc 1 --iterations 2 --batch-real 4 --space rgb'])
@@ -40,7 +41,7 @@ def test_mistakes(ddnb, tmp_path, words, said):
 @pytest.mark.parametrize('name', [*COMMANDS, 'distill mgd3'])
 def test_help(ddnb, name):
     code, out, err = ddnb(*name.split(), '--help')
-    assert code == 0 and out.count(f'\n  ddnb {name}') == 2 and 'exit codes: 0 done' in out, err
+    assert code == 0 and out.count(f'\n    ddnb {name}') == 2 and 'exit codes: 0 done' in out, err
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh'])
 def test_a_shell_takes_the_script_of_completions(ddnb, tmp_path, shell):
@@ -72,3 +73,9 @@ def test_unknown_data_on_a_cpu_has_a_rung(ddnb, tmp_path, monkeypatch):
     code, out, err = ddnb('distill', 'random', '--data', root, '--ipc', 1, '--evaluate')
     assert code == 0 and 'pets has no protocol of its own and this is a CPU' in out and 'rung glance' in out.split('protocol:')[1], err
 
+
+
+def test_every_name_in_the_list_of_methods_stands_alone(capsys):
+    assert main(['distill']) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r'^  (\S+)  ', said, re.M) == [*METHODS]

@@ -60,7 +60,7 @@ CODES = ("exit codes: 0 done; 1 problems found, or something unforeseen; 2 a mis
 # %% ../../nbs/11_scale/05_parser.ipynb #cb469e56
 def closing(*examples:str)->str:
     "The last lines of every help: examples and exit codes"
-    return '\n'.join(['examples:', *(f'  ddnb {e}' for e in examples), '', CODES])
+    return '\n'.join(['examples:', *(f'    ddnb {e}' for e in examples), '', CODES])
 
 _WATCHED = []
 
