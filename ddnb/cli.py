@@ -60,8 +60,7 @@ def _methods():
     "The list of methods"
     print('ddnb distill METHOD --data NAME --ipc N --out FOLDER [--evaluate]')
     print("methods (ddnb distill METHOD --help lists a method's own options):")
-    width = max(map(len, METHODS))
-    print(*(f'  {name:{width}}  {m.about}' for name,m in METHODS.items()), sep='\n')
+    print(*(f'  {name:10}  {m.about}' for name,m in METHODS.items()), sep='\n')
     print(closing('distill mgd3 --data digits --ipc 1 --out runs/x', 'distill random --data photos --ipc 5 --evaluate'))
 
 # %% ../nbs/11_scale/00_cli.ipynb #e8a61295
